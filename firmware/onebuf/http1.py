@@ -1,0 +1,218 @@
+"""HTTP/1.1 without I/O (RFC 9110, RFC 9112): a request head writer and a push parser for responses.
+
+Both work in the caller's one buffer and keep only ints. Request raises ValueError for what may not be
+sent, before a byte is sent; Response never raises: its results are ints, and they do not depend on how
+the octets were split.
+"""
+
+from micropython import const
+
+from onebuf import body, head, span
+
+_EPROTO = const(-71)  # not HTTP/1.x as RFC 9112 has it
+_EMSGSIZE = const(-90)  # more than the buffer, or than a limit below
+_ENODATA = const(-61)  # the peer closed in the middle of the response
+_ECONNRESET = const(-104)  # the peer closed before the first octet of it
+_ENOENT = const(-2)  # no such field
+
+_BODY = const(2)  # the states from here on are body's
+_UNTIL_CLOSE = const(7)
+
+
+class Request:
+    """The head of a request, written to buf[0:n]: start(), field() as often as needed, end()."""
+
+    def __init__(self, buf):
+        self.buf = buf
+        self.n = 0  # octets of the finished head
+        self.method = b""
+        self._length = -1  # what the Content-Length says now
+        self._at = 0  # where its digits are; 0: the head has none
+
+    def start(self, method: bytes, host: bytes, path: bytes = b"/"):
+        """Write the request line and Host (RFC 9112 section 3). ValueError: not sendable, or no room."""
+        path = path or b"/"
+        if not method or span.token_end(method, 0, len(method)) < len(method):
+            raise ValueError("method")
+        if not host or not _visible(host) or b"/" in host:
+            raise ValueError("host")
+        if path[0] != 47 or not _visible(path):
+            raise ValueError("path")
+        self.n = self._at = 0
+        self.method = method
+        for part in (method, b" ", path, b" HTTP/1.1\r\nHost: ", host, b"\r\n"):
+            self._put(part)
+
+    def field(self, name: bytes, value: bytes):
+        """Add a field (RFC 9110 section 5). ValueError: not sendable, ours to write, or no room."""
+        if not name or span.token_end(name, 0, len(name)) < len(name):
+            raise ValueError("field name")
+        if name.lower() in (b"host", b"content-length", b"transfer-encoding"):
+            raise ValueError("field is written by start() and end()")
+        if not span.is_text(value, 0, len(value)):
+            raise ValueError("field value")  # which may be a secret, so it is not shown
+        for part in (name, b": ", value, b"\r\n"):
+            self._put(part)
+
+    def range(self, first: int, last: int = -1):
+        """Ask for octets first..last, for all from first on, or (first < 0) for the last -first ones."""
+        if last < -1 or (last >= 0 and not 0 <= first <= last):
+            raise ValueError("range")
+        end = b"" if first < 0 or last < 0 else b"%d" % last
+        self.field(b"Range", b"bytes=%d%s%s" % (first, b"" if first < 0 else b"-", end))
+
+    def end(self):
+        """Finish the head. One that may carry a body gets a Content-Length of fixed width.
+
+        The digits are padded in front with spaces (OWS, RFC 9110 section 5.5): the length of the head
+        does not depend on the length of the body, and length() rewrites the digits alone.
+        """
+        if self.method not in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
+            self._put(b"Content-Length:       ")
+            self._at = self.n
+            self._put(b"0\r\n")
+            self._length = 0
+        self._put(b"\r\n")
+
+    def length(self, n: int):
+        """Say that a body of n octets follows, 0 <= n < 10**7. ValueError: this head can carry none."""
+        if n == self._length:
+            return
+        if not self._at:
+            if n:
+                raise ValueError("a %s request has no body" % str(self.method, "ascii"))
+            return
+        if not 0 <= n < 10_000_000:
+            raise ValueError("body length")
+        self._length = n
+        for at in range(self._at, self._at - 7, -1):
+            self.buf[at] = 48 + n % 10 if n or at == self._at else 32
+            n //= 10
+
+    def _put(self, part):
+        a, self.n = self.n, self.n + len(part)
+        if self.n > len(self.buf):
+            raise ValueError("head needs more than %d bytes" % len(self.buf))
+        self.buf[a : self.n] = part
+
+
+def _visible(text: bytes) -> bool:
+    for c in text:
+        if not 33 <= c <= 126:
+            return False
+    return True
+
+
+class Response:
+    """The response, parsed in buf[at:] as it arrives: its head stays, its content follows in buf[off:off+n].
+
+    at            off       off+n  pos     end
+    | head        | content | gap  | not yet parsed |  feed(n) says that n octets were laid at end
+    The gap, chunked framing already parsed (RFC 9112 section 7.1), is closed before feed() returns.
+    """
+
+    def __init__(self, buf):
+        self.buf = buf
+        self.size = len(buf)
+        self.field_n = 0  # length of the value that field() found last
+        self.start(0)
+
+    def start(self, at: int, no_content: bool = False, sink=None):
+        """Expect a response at buf[at:]; no_content: to a HEAD request.
+
+        sink(buf, off, n), if given, takes the content piece by piece, so that it may be longer than the
+        buffer; it returns None, or a negative int to give up.
+        """
+        self.end = self.off = self._at = at
+        self.n = 0  # octets of content
+        self._result = self._interim = 0
+        self._no_content = no_content
+        self._sink = sink
+        self._begin()
+
+    def _begin(self):
+        self._state = 0
+        self._pos = self._scan = self._fields = self._at
+        self._name = self._colon = self._value_end = self._count = self._need = 0
+        self.status = 0
+        self.content_length = -1
+        self.keep_alive = True
+        self._keep = 0  # 1: Connection said keep-alive, 2: it said close
+        self._chunked = False
+
+    def feed(self, n: int) -> int:
+        """n more octets lie at buf[end:]. Returns 0: more is needed; the status: complete; or -errno."""
+        self.end += n
+        if self._result:
+            self.keep_alive = self.keep_alive and not n
+            return self._result
+        r = 1
+        while r == 1:
+            r = _STEPS[self._state](self)
+        if r == 0 and self._room() <= 0:
+            r = _EMSGSIZE
+        self._result = r
+        return r
+
+    def feed_eof(self) -> int:
+        """The peer has closed. Returns the status: complete; or -errno."""
+        if not self._result:
+            if self._state == _UNTIL_CLOSE:
+                self._result = self.status
+            else:
+                self._result = _ENODATA if self.end > self._at or self._interim else _ECONNRESET
+        self.keep_alive = False
+        return self._result
+
+    def field(self, name: bytes) -> int:
+        """Where in buf the value of the field begins, its length in field_n; -ENOENT if there is none.
+
+        name is in lower case; of several fields of that name it is the first.
+        """
+        b, a = self.buf, self._fields
+        while True:
+            e = b.find(b"\r\n", a, self.off)
+            if e <= a:
+                return _ENOENT
+            c = a + len(name)
+            if c < e and b[c] == 58 and span.same(b, a, c, name):
+                a = span.skip(b, c + 1, e)
+                self.field_n = span.trim(b, a, e) - a
+                return a
+            a = e + 2
+
+    def number(self, name: bytes) -> int:
+        """The value of a field that is a number of decimal digits; -1 if it is absent or no such number."""
+        a = self.field(name)
+        return span.number(self.buf, a, a + self.field_n) if a >= 0 else -1
+
+    def _room(self):
+        """Close the gap; returns how many octets may come next."""
+        to = self._pos
+        if self._state >= _BODY:
+            to = self.off if self._sink else self.off + self.n
+        self._drop(to)
+        return self.size - self.end
+
+    def _drop(self, to):
+        """Lay what is not yet parsed at to."""
+        rest = self.end - self._pos
+        if to != self._pos:
+            span.move(self.buf, to, self._pos, rest)
+        self._pos = to
+        self.end = self._scan = to + rest
+
+    def _line(self, limit):
+        """Find the end of the line at pos: 1, then eol is where its CRLF stands; 0: not there yet."""
+        a = self._pos
+        e = self.buf.find(b"\n", max(a, self._scan), self.end)
+        if (self.end if e < 0 else e) - a > limit:
+            return _EMSGSIZE
+        if e < 0:
+            self._scan = self.end
+            return 0
+        self._eol = e - 1
+        return 1 if e > a and self.buf[e - 1] == 13 else _EPROTO
+
+
+_STEPS = head.STEPS + body.STEPS

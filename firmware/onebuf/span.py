@@ -1,0 +1,81 @@
+"""Ranges of octets: `buf, a, e` stands for buf[a] to buf[e-1]. Nothing here allocates or raises.
+
+The grammar that a reader of HTTP needs: tokens and text of RFC 9110 section 5, numbers of RFC 9112.
+"""
+
+HUGE = 0x3FFFFFF  # 64 MiB - 1: more than any response that a device asks for
+
+# One bit for each of the 128 ASCII characters that may stand in a token (RFC 9110 section 5.6.2).
+_TCHAR = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
+
+
+def move(buf, to: int, at: int, n: int):
+    """Move n octets left, from at to to."""
+    for i in range(n):
+        buf[to + i] = buf[at + i]
+
+
+def is_text(buf, a: int, e: int) -> bool:
+    """Whether no control character but HTAB stands in it; octets above 0x7F are text (RFC 9110 5.5)."""
+    for i in range(a, e):
+        c = buf[i]
+        if c < 32 and c != 9 or c == 127:
+            return False
+    return True
+
+
+def token_end(buf, a: int, e: int) -> int:
+    """Where the token that begins at a ends; a itself where none begins."""
+    while a < e:
+        c = buf[a]
+        if c > 127 or not _TCHAR[c >> 3] >> (c & 7) & 1:
+            break
+        a += 1
+    return a
+
+
+def skip(buf, a: int, e: int) -> int:
+    """The first octet from a on that is neither SP nor HTAB."""
+    while a < e and (buf[a] == 32 or buf[a] == 9):
+        a += 1
+    return a
+
+
+def trim(buf, a: int, e: int) -> int:
+    """The end of a..e without the SP and HTAB at its end."""
+    while e > a and (buf[e - 1] == 32 or buf[e - 1] == 9):
+        e -= 1
+    return e
+
+
+def same(buf, a: int, e: int, word: bytes) -> bool:
+    """Whether a..e is word, letters compared without case; word is in lower case."""
+    if e - a != len(word):
+        return False
+    for i in range(e - a):
+        c = buf[a + i]
+        if 65 <= c <= 90:
+            c += 32
+        if c != word[i]:
+            return False
+    return True
+
+
+def number(buf, a: int, e: int, base: int = 10) -> int:
+    """The number that a..e spells, 1*DIGIT or (base 16) 1*HEXDIG; -1 if it spells none.
+
+    HUGE stands for itself and all above, so that 31-bit arithmetic stays exact.
+    """
+    n = 0
+    for i in range(a, e):
+        c = buf[i]
+        if 48 <= c <= 57:
+            c -= 48
+        elif base == 16 and 97 <= (c | 32) <= 102:
+            c = (c | 32) - 87
+        else:
+            return -1
+        n = n * base + c
+        if n > HUGE:
+            n = HUGE
+    return n if e > a else -1
