@@ -50,7 +50,7 @@ def _take(m, n):
     if m._sink:
         r = m._sink(m.buf, m._pos, n)
     elif m._pos != m.off + m.n:
-        span.move(m.buf, m.off + m.n, m._pos, n)
+        span.copy(m.buf, m.off + m.n, m.buf, m._pos, n)
     m._pos += n
     m.n += n
     return _ECANCELED if r is not None and r < 0 else 1

@@ -198,7 +198,7 @@ class Response:
         """Lay what is not yet parsed at to."""
         rest = self.end - self._pos
         if to != self._pos:
-            span.move(self.buf, to, self._pos, rest)
+            span.copy(self.buf, to, self.buf, self._pos, rest)
         self._pos = to
         self.end = self._scan = to + rest
 

@@ -9,10 +9,10 @@ HUGE = 0x3FFFFFF  # 64 MiB - 1: more than any response that a device asks for
 _TCHAR = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
 
 
-def move(buf, to: int, at: int, n: int):
-    """Move n octets left, from at to to."""
+def copy(to_buf, to: int, buf, a: int, n: int):
+    """Copy n octets, the first one first: within one buffer it moves them left."""
     for i in range(n):
-        buf[to + i] = buf[at + i]
+        to_buf[to + i] = buf[a + i]
 
 
 def is_text(buf, a: int, e: int) -> bool:

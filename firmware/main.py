@@ -1,0 +1,98 @@
+"""The application: measure, queue, forward. Wired here; what is not imported is not in RAM.
+
+Settings are read from config.json; certificates are DER files beside it:
+
+    endpoint, topic, qos, port   as AWS IoT names them
+    address                      connect there instead of to endpoint (an emulated cloud)
+    ca, cert, key                file names
+    period_ms, readings          how often and how many; 0 readings: for ever
+    heap_lock                    forward with the heap locked, which shows that nothing allocates
+"""
+
+import gc
+import json
+import time
+
+import micropython
+
+from onebuf.backoff import Backoff
+from onebuf.client import Client
+from onebuf.cloud.aws import AWS
+from onebuf.port.micropython import Transport, random16, tls_context
+from onebuf.queue import Queue
+from onebuf.uplink import Uplink
+
+
+def read(name):
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def wire(config):
+    """The application's five lines: transport, cloud, client, queue, uplink."""
+    context = tls_context(read(config["ca"]), read(config["cert"]), read(config["key"]))
+    cloud = AWS(config["endpoint"], config["topic"], config.get("qos", 1), config.get("port", 8443))
+    transport = Transport(context, config.get("address", ""))
+    client = Client(transport, bytearray(1024), cloud.host, cloud.port)
+    return Uplink(client, cloud, Queue(2048), Backoff(1000, 300_000), random16)
+
+
+def measure(n):
+    """One reading. Put your sensor here."""
+    return b'{"seq":%d,"uptime_ms":%d}' % (n, time.ticks_ms())
+
+
+def forward(uplink, lock):
+    """Send what is queued. Returns how long it took in microseconds."""
+    start = time.ticks_us()
+    if lock:
+        micropython.heap_lock()
+    uplink.forward()
+    if lock:
+        micropython.heap_unlock()
+    return time.ticks_diff(time.ticks_us(), start)
+
+
+def run(uplink, readings, period_ms, lock):
+    """Publish readings one by one and log each. Returns [microseconds of each], heap octets taken."""
+    times = []
+    heap = n = 0
+    while not readings or n < readings:
+        uplink.queue.push(measure(n))
+        n += 1
+        if lock and uplink.result < 0:
+            uplink.connect()  # which allocates
+        before = gc.mem_alloc()
+        us = forward(uplink, lock)
+        heap += gc.mem_alloc() - before
+        print("onebuf: reading %d: %d, %d queued, %d us" % (n, uplink.result, len(uplink.queue), us))
+        if readings:
+            times.append(us)
+        uplink.client.transport.sleep_ms(max(period_ms, uplink.wait_ms))
+    return times, heap
+
+
+def main():
+    with open("config.json") as file:
+        config = json.load(file)
+    uplink = wire(config)
+    gc.collect()
+    print("onebuf: connect:", uplink.connect())
+    times, heap = run(
+        uplink,
+        config.get("readings", 0),
+        config.get("period_ms", 60_000),
+        config.get("heap_lock", False),
+    )
+    uplink.client.close()
+    summary = {
+        "accepted": uplink.accepted,
+        "queued": len(uplink.queue),
+        "heap_bytes_per_publish": heap / len(times),
+        "median_us": sorted(times)[len(times) // 2],
+    }
+    print("onebuf: summary:", json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

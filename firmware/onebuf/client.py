@@ -1,0 +1,228 @@
+"""One connection, one buffer, one request at a time.
+
+    0        head.n                              len(buf)
+    | head   | body, then the response           |
+The head stays, so that the next request is the same bytes with another body. Nothing here allocates once
+window() has seen a head of that length, and nothing here knows a clock or a socket: the transport does.
+"""
+
+from micropython import const
+
+from onebuf import span
+from onebuf.http1 import Request, Response
+
+_EPIPE = const(-32)
+_ECONNRESET = const(-104)
+_ESHUTDOWN = const(-108)  # what a transport returns at end of file
+_ENOTCONN = const(-107)  # poll() without start()
+
+_TIMEOUT_MS = const(30000)
+_COUNT = const(0x1FFFFFFF)  # the octets are counted modulo 2**29, which keeps them small ints
+_IDLE = const(2)  # what poll() returns on an open connection with nothing to do
+
+# The states, in the order of _STEPS.
+_CLOSED = const(0)
+_OPENING = const(1)
+_SENDING = const(2)
+_RECEIVING = const(3)
+_OPEN = const(4)
+
+
+class Client:
+    """Requests over one kept connection: write the head, then request(), or start() and poll().
+
+    Results are ints: the status of the response, or -errno (see onebuf.errno). After a failure the
+    connection is closed and the next request opens another.
+    """
+
+    def __init__(self, transport, buf: bytearray, host: str, port: int):
+        """buf takes the head with a body behind it, and the head with a response behind it."""
+        self.transport = transport
+        self.buf = buf
+        self.host = host
+        self.port = port
+        self.head = Request(buf)
+        self.response = Response(buf)
+        self.requests = self.connects = self.resends = 0
+        self.sent = self.received = 0  # octets, modulo 2**29
+        self._state = _CLOSED
+        self._kept = False  # the connection is an old one and has not answered this request yet
+        self._window = None
+        self._body = None  # where the rest of the body lies, if it is not in buf
+        self._first = self._total = self._done = 0  # octets: in buf, in all, written
+        size = len(buf)
+        tails = (size // 2, 256, 64, 16, 4, 1)
+        self._tails = tuple([memoryview(buf)[size - n :] for n in tails if n <= size])
+
+    def window(self):
+        """The room behind the head, a memoryview: a body laid here goes out with it in one write."""
+        n = len(self.buf) - self.head.n
+        if self._window is None or len(self._window) != n:
+            self._window = memoryview(self.buf)[self.head.n :]
+        return self._window
+
+    def connect(self, timeout_ms: int = _TIMEOUT_MS, backoff=None, random=None) -> int:
+        """Open the connection: 0, or -errno once backoff, a Backoff, allows no further attempt.
+
+        Each attempt may take timeout_ms. random() gives a number of 16 bits.
+        """
+        while True:
+            self.close()
+            self.transport.start(timeout_ms)
+            self._total = 0
+            self._state = _OPENING
+            r = self._run()
+            ms = backoff.next_ms(random()) if r < 0 and backoff else -1
+            if ms < 0:
+                return min(r, 0)
+            self.transport.sleep_ms(ms)
+
+    def request(self, body=None, off=0, n=-1, timeout_ms=_TIMEOUT_MS, sink=None) -> int:
+        """One exchange, waited for: the status, or -errno. The arguments are those of start()."""
+        self.start(body, off, n, timeout_ms, sink)
+        return self._run()
+
+    def start(self, body=None, off=0, n=-1, timeout_ms=_TIMEOUT_MS, sink=None):
+        """Begin an exchange that ends, good or bad, within timeout_ms; poll() carries it on.
+
+        The body is n octets of body from off on, or without body what lies in window(). It goes out
+        together with the head where both fit in buf, else from where it lies. sink: see Response.
+        ValueError: the head can carry no such body, or leaves no room for a response. An exchange
+        that was under way is abandoned.
+        """
+        if n < 0:
+            n = len(body) - off if body else 0
+        room = len(self.window())
+        if not room or (not body and n > room):
+            raise ValueError("no room behind the head")
+        self.head.length(n)
+        self.transport.start(timeout_ms)
+        self._kept = self._state == _OPEN and self._quiet()
+        if not self._kept:
+            self.close()
+        self._lay(body, off, n)
+        self.response.start(self.head.n, self.head.method == b"HEAD", sink)
+        self._state = _SENDING if self._kept else _OPENING
+
+    def poll(self) -> int:
+        """Go on as far as possible without waiting: 0: not finished; the status; or -errno."""
+        r = 1
+        while r == 1:
+            r = _STEPS[self._state](self)
+            if r < 0:
+                r = self._failed(r)
+        return r
+
+    def wait(self) -> int:
+        """Wait until poll() can go on: 0, or -errno after which the exchange has ended."""
+        t = self.transport
+        r = t.wait_readable() if self._state == _RECEIVING else t.wait_writable()
+        if r < 0:
+            self.close()
+        return r
+
+    def close(self):
+        """Close the connection, in order where it still stands."""
+        if self._state != _CLOSED:
+            self._state = _CLOSED
+            self.transport.close()
+
+    def _run(self):
+        r = 0
+        while r == 0:
+            r = self.poll()
+            if r == 0:
+                r = self.wait()
+        return r
+
+    def _quiet(self):
+        """Nothing came in on the idle connection: no end of file, no octet that nobody asked for."""
+        return self.transport.readinto(self._tails[-1]) == 0
+
+    def _lay(self, body, off, n):
+        h = self.head.n
+        self._done = 0
+        self._first = self._total = h + n
+        self._body = None
+        if body and self._total > len(self.buf):
+            self._body = body
+            self._off = off - h  # so that the octet to write is at _off + _done
+            self._first = h
+        elif body and n == len(body):
+            self.buf[h : h + n] = body
+        elif body:
+            span.copy(self.buf, h, body, off, n)
+
+    def _failed(self, r):
+        """A kept connection that broke before the first octet of a response was stale: open another."""
+        self.close()
+        if self._kept and (r == _EPIPE or r == _ECONNRESET):
+            self._kept = False
+            self._done = 0
+            self.resends += 1
+            self._state = _OPENING
+            return 1
+        return r
+
+    def _open(self):
+        r = self.transport.connect(self.host, self.port)
+        if r == 1:
+            self.connects += 1
+            self._state = _SENDING if self._total else _OPEN
+        return r
+
+    def _send(self):
+        i = self._done
+        if i < self._first:
+            r = self.transport.write(self.buf, i, self._first - i)
+        else:
+            r = self.transport.write(self._body, self._off + i, self._total - i)
+        if r > 0:
+            self._done += r
+            self.sent = (self.sent + r) & _COUNT
+            if self._done < self._total:
+                return 1
+        elif r != _EPIPE and r != _ECONNRESET:
+            return r
+        self._state = _RECEIVING  # also when the peer reads no further: it may have said why
+        return 1
+
+    def _receive(self):
+        m = self.response
+        at = m.end
+        w = self._hole(at)
+        r = self.transport.readinto(w)
+        if r == 0 or (r < 0 and r != _ESHUTDOWN):
+            return r
+        if r > 0:
+            self._kept = False
+            self.received = (self.received + r) & _COUNT
+            if at + len(w) < len(self.buf):
+                self.buf[at : at + len(w)] = w
+            r = m.feed(r)
+        else:
+            r = m.feed_eof()
+        return self._finish(r) if r > 0 else r or 1
+
+    def _hole(self, at):
+        """A window for the next octets, which belong at at: there, or behind with room for a copy."""
+        if at == self.head.n:
+            return self._window
+        room = len(self.buf) - at
+        for w in self._tails:
+            if len(w) == room or 2 * len(w) <= room:
+                break
+        return w
+
+    def _finish(self, status):
+        self.requests += 1
+        self._state = _OPEN
+        if not self.response.keep_alive or self._done < self._total:
+            self.close()
+        return status
+
+    def _idle(self):
+        return _IDLE if self._state == _OPEN else _ENOTCONN
+
+
+_STEPS = (Client._idle, Client._open, Client._send, Client._receive, Client._idle)

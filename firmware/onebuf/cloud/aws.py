@@ -1,0 +1,62 @@
+"""AWS IoT Core: publish over HTTPS with a client certificate (developer guide, "HTTPS").
+
+POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants ALPN, which MicroPython's ESP32
+build has not.
+"""
+
+from onebuf import outcome
+from onebuf.percent import quote
+
+
+class AWS:
+    max_payload = 131072  # octets, a hard quota of AWS IoT Core
+
+    def __init__(self, endpoint: str, topic: str, qos: int = 1, port: int = 8443):
+        """endpoint: the host name of `aws iot describe-endpoint --endpoint-type iot:Data-ATS`.
+
+        ValueError: an endpoint, topic or qos that AWS IoT would refuse.
+        """
+        if not endpoint or "/" in endpoint or ":" in endpoint:
+            raise ValueError("endpoint: a host name, without scheme and port")
+        if qos not in (0, 1):
+            raise ValueError("qos: 0 or 1")
+        check_topic(topic)
+        self.host = endpoint
+        self.port = port
+        self._path = b"/topics/%s?qos=%d" % (quote(topic.encode()), qos)
+
+    def refresh(self, head, now: int) -> int:
+        """Write the head; it is good for ever. ValueError: there is no room for it."""
+        host = self.host if self.port == 443 else "%s:%d" % (self.host, self.port)
+        head.start(b"POST", host.encode(), self._path)
+        head.end()
+        return 0
+
+    def outcome(self, reply) -> int:
+        """Judge the answer to a publish by its status: 200 alone says that AWS IoT has the message."""
+        return outcome.from_status(reply.status)
+
+
+def check_topic(topic: str):
+    """ValueError: AWS IoT takes no publish to it (developer guide, "MQTT topics"; quotas)."""
+    octets = topic.encode()
+    if not 0 < len(octets) <= 256:
+        raise ValueError("topic: 1 to 256 octets of UTF-8")
+    for c in octets:
+        if c < 32 or c == 127 or c in b"+#":
+            raise ValueError("topic: no wildcards, no control characters")
+    parts = topic.split("/")
+    if topic.startswith("$"):
+        if parts[:2] != ["$aws", "rules"] or len(parts) < 4:
+            raise ValueError("topic: of those with $ only $aws/rules/{rule}/...")
+        parts = parts[3:]  # the prefix of Basic Ingest does not count
+    if len(parts) > 8:
+        raise ValueError("topic: at most 7 slashes")
+
+
+def reason(reply) -> str:
+    """What AWS IoT calls the error in reply, for a log: "ForbiddenException"; "" if it does not say."""
+    a = reply.field(b"x-amzn-errortype")
+    if a < 0:
+        return ""
+    return str(reply.buf[a : a + reply.field_n], "ascii").split(":")[0]

@@ -1,0 +1,35 @@
+"""What the negative results mean. Import it to show them; nothing else on the device needs it.
+
+The numbers are Linux's, whatever the runtime's own errno says, so that a log from the field reads the
+same everywhere. Below -255 stand the numbers of mbedTLS, as MicroPython raises them.
+"""
+
+_TEXT = """\
+2 ENOENT: the response has no such field
+5 EIO: the runtime did not say what went wrong
+6 ENXIO: the host name has no address (DNS)
+12 ENOMEM: no memory for the connection
+13 EACCES: the server broke off TLS: client certificate missing or not accepted
+32 EPIPE: the server closed the connection
+61 ENODATA: the server closed in the middle of the response
+71 EPROTO: the response is not HTTP/1.1
+90 EMSGSIZE: the response does not fit into the buffer, or passes a limit
+104 ECONNRESET: the server closed the connection without a response
+107 ENOTCONN: no request is under way
+108 ESHUTDOWN: the server closed its side
+110 ETIMEDOUT: the time was up
+111 ECONNREFUSED: nothing listens at that address and port
+125 ECANCELED: the sink gave up
+127 EKEYEXPIRED: the server's certificate is not valid now: expired, or the clock is wrong
+129 EKEYREJECTED: the server's certificate is not this host's or not signed by the CA
+"""
+
+
+def strerror(result: int) -> str:
+    """The name and meaning of a result of Client or Response; a status is returned as it is."""
+    for line in _TEXT.split("\n"):
+        if line.startswith("%d " % -result):
+            return line[line.find(" ") + 1 :]
+    if result < -255:
+        return "mbedTLS error -0x%04X" % -result
+    return "status %d" % result if result >= 0 else "errno %d" % -result

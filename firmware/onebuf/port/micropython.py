@@ -1,0 +1,219 @@
+"""Transport for MicroPython: one non-blocking TCP or TLS socket, and one deadline for all it does.
+
+The contract, which tests/device/checks.py checks. Results are ints, negative ones -errno:
+
+    start(timeout_ms)     set the deadline for all that follows
+    connect(host, port)   1: connected; 0: not yet, call again
+    write(buf, off, n)    octets written; 0: would block
+    readinto(view)        octets read; 0: would block; -ESHUTDOWN: end of file
+    wait_readable()       0: readinto() may go on now
+    wait_writable()       0: write(), or connect() if that is not done, may go on now
+    sleep_ms(ms)
+    close()               in order: with close_notify
+
+Past the deadline they return -ETIMEDOUT. After connect() none of them allocates.
+"""
+
+import errno
+import select
+import socket
+import time
+from random import getrandbits
+
+import tls
+from micropython import const
+
+_EIO = const(-5)
+_ENXIO = const(-6)  # the host name has no address
+_ENOMEM = const(-12)
+_EACCES = const(-13)  # the server broke off the handshake: no client certificate that it accepts
+_EPROTO = const(-71)
+_ECONNRESET = const(-104)
+_ESHUTDOWN = const(-108)
+_ETIMEDOUT = const(-110)
+_EKEYEXPIRED = const(-127)  # the server's certificate is not valid now: it expired, or our clock lies
+_EKEYREJECTED = const(-129)  # it is not this host's, or not signed by our CA
+
+_FATAL_ALERT = const(-0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
+_CONN_EOF = const(-0x7280)  # MBEDTLS_ERR_SSL_CONN_EOF: FIN without close_notify
+
+_ERRORS = (OSError, ValueError, MemoryError)
+_SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait for octets to read
+
+
+def tls_context(ca, cert=None, key=None, insecure_accept_any_server: bool = False):
+    """A TLS context that verifies the server's chain and name; build it once and keep it.
+
+    ca, cert, key: bytes, DER (or PEM where the runtime can read it). ValueError: no CA, or data that
+    mbedTLS cannot read.
+    """
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    if insecure_accept_any_server:
+        print("onebuf: WARNING: TLS accepts any server")
+        context.verify_mode = tls.CERT_NONE
+    else:
+        if not ca:
+            raise ValueError("no CA certificate")
+        context.verify_mode = tls.CERT_REQUIRED
+        context.load_verify_locations(ca)
+    if cert:
+        context.load_cert_chain(cert, key)
+    return context
+
+
+def random16() -> int:
+    """Chance for backoff: 16 bits."""
+    return getrandbits(16)
+
+
+class Transport:
+    """context: from tls_context(), or None for TCP in the clear. address: connect there, not to host;
+    the certificate must still be host's."""
+
+    def __init__(self, context, address: str = ""):
+        self._context = context
+        self._address = address
+        self._sock = self._io = self._in = self._out = None
+        self._open = False
+        self._one = bytearray(1)
+        self._deadline = 0
+
+    def start(self, timeout_ms: int):
+        self._deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
+
+    def connect(self, host: str, port: int) -> int:
+        if self._left() <= 0:
+            return _ETIMEDOUT
+        try:
+            if self._sock is None:
+                self._dial(host, port)
+            if self._io is None and not self._dialled(host):
+                return 0
+            return self._shake()
+        except _ERRORS as e:
+            return _number(e)
+
+    def write(self, buf, off: int, n: int) -> int:
+        if self._left() <= 0:
+            return _ETIMEDOUT
+        try:
+            return self._io.write(buf, off, n) or 0
+        except _ERRORS as e:
+            return _number(e)
+
+    def readinto(self, view) -> int:
+        if self._left() <= 0:
+            return _ETIMEDOUT
+        try:
+            n = self._io.readinto(view)
+        except _ERRORS as e:
+            return _number(e)
+        if n is None:
+            return 0
+        return n or _ESHUTDOWN
+
+    def wait_readable(self) -> int:
+        return self._wait(self._in, self._left())
+
+    def wait_writable(self) -> int:
+        if self._io is not self._sock and not self._open:  # a TLS handshake
+            return self._wait(self._in, min(self._left(), _SLICE_MS))
+        return self._wait(self._out, self._left())
+
+    def sleep_ms(self, ms: int):
+        time.sleep_ms(ms)
+
+    def close(self):
+        for s in (self._io, self._sock):
+            if s is not None:
+                try:
+                    s.close()
+                except _ERRORS:
+                    pass
+        self._sock = self._io = self._in = self._out = None
+        self._open = False
+
+    def _left(self):
+        return time.ticks_diff(self._deadline, time.ticks_ms())
+
+    def _wait(self, poller, ms):
+        if ms <= 0:
+            return _ETIMEDOUT
+        for _ in poller.ipoll(ms):
+            pass
+        return 0
+
+    def _dial(self, host, port):
+        """Resolve the name, which the runtime cannot bound, and begin to connect."""
+        try:
+            address = socket.getaddrinfo(self._address or host, port, 0, socket.SOCK_STREAM)[0]
+        except OSError:
+            raise OSError(-_ENXIO)
+        self._sock = s = socket.socket(address[0], address[1])
+        s.setblocking(False)
+        self._in = _poller(s, select.POLLIN)
+        self._out = _poller(s, select.POLLOUT)
+        try:
+            s.connect(address[-1])
+        except OSError as e:
+            if e.errno != errno.EINPROGRESS:
+                raise
+
+    def _dialled(self, host):
+        """Whether TCP is connected; then TLS is laid over it."""
+        events = 0
+        for event in self._out.ipoll(0):
+            events = event[1]
+        if events & (select.POLLERR | select.POLLHUP):
+            self._sock.readinto(self._one)  # raises what went wrong
+            raise OSError(-_ECONNRESET)
+        if events:
+            self._io = self._sock
+            if self._context:
+                self._io = self._context.wrap_socket(
+                    self._sock, server_hostname=host, do_handshake_on_connect=False
+                )
+        return events
+
+    def _shake(self):
+        """Go on with the handshake: reading drives it, and then there is a peer certificate."""
+        if self._context:
+            if self._io.readinto(self._one) is not None:
+                return _EPROTO  # a server does not speak first
+            if self._io.getpeercert(True) is None:
+                return 0
+        self._open = True
+        return 1
+
+
+def _poller(sock, events):
+    poller = select.poll()
+    poller.register(sock, events)
+    for _ in poller.ipoll(0):  # the first call allocates what the later ones use
+        pass
+    return poller
+
+
+def _number(e):
+    """What an exception of socket or tls says, as -errno."""
+    if isinstance(e, MemoryError):
+        return _ENOMEM
+    if isinstance(e, ValueError):
+        return _refusal(str(e))
+    n = e.errno or -_EIO  # under heap_lock() MicroPython raises it without its number
+    if n == _CONN_EOF:
+        return _ECONNRESET
+    if n == _FATAL_ALERT:
+        return _EACCES
+    return -n if n > 0 else n
+
+
+def _refusal(text):
+    """Why mbedTLS refused a certificate (mbedtls_x509_crt_verify_info)."""
+    for word in ("CN", "signed", "not trusted"):
+        if word in text:
+            return _EKEYREJECTED
+    for word in ("expired", "future"):
+        if word in text:
+            return _EKEYEXPIRED
+    return _EKEYREJECTED

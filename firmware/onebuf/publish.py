@@ -1,0 +1,34 @@
+"""For those who write three lines: publish() waits until the cloud has the payload, or raises."""
+
+from onebuf.outcome import ACCEPTED, REJECTED
+from onebuf.uplink import Uplink
+
+
+class PublishError(OSError):
+    """errno: 0, or what onebuf.errno.strerror(-errno) explains; status: what the cloud answered, or 0."""
+
+    def __init__(self, result):
+        super().__init__(max(-result, 0), "status %d" % result if result > 0 else "no answer")
+        self.status = max(result, 0)
+
+
+class NotNow(PublishError):
+    """The cloud could not be reached or could not take it: keep the payload and try again later."""
+
+
+class Refused(PublishError):
+    """The cloud, or a limit of ours, refuses this payload for good."""
+
+
+class Publisher(Uplink):
+    """An Uplink without queue."""
+
+    def __init__(self, client, cloud, now=None):
+        super().__init__(client, cloud, None, None, None, now)
+
+    def publish(self, payload, timeout_ms: int = 30000):
+        """Send payload, bytes-like, within timeout_ms. NotNow or Refused, both PublishError, else."""
+        judgement = self.exchange(payload, timeout_ms)
+        if judgement != ACCEPTED:
+            raise (Refused if judgement == REJECTED else NotNow)(self.result)
+        self.accepted += 1
