@@ -14,7 +14,6 @@ import json
 import time
 
 import micropython
-
 from onebuf.backoff import Backoff
 from onebuf.client import Client
 from onebuf.cloud.aws import AWS
@@ -31,7 +30,9 @@ def read(name):
 def wire(config):
     """The application's five lines: transport, cloud, client, queue, uplink."""
     context = tls_context(read(config["ca"]), read(config["cert"]), read(config["key"]))
-    cloud = AWS(config["endpoint"], config["topic"], config.get("qos", 1), config.get("port", 8443))
+    cloud = AWS(
+        config["endpoint"], config["topic"], config.get("qos", 1), config.get("port", 8443)
+    )
     transport = Transport(context, config.get("address", ""))
     client = Client(transport, bytearray(1024), cloud.host, cloud.port)
     return Uplink(client, cloud, Queue(2048), Backoff(1000, 300_000), random16)
@@ -54,7 +55,7 @@ def forward(uplink, lock):
 
 
 def run(uplink, readings, period_ms, lock):
-    """Publish readings one by one and log each. Returns [microseconds of each], heap octets taken."""
+    """Publish readings one by one and log each: the microseconds of each, heap octets taken."""
     times = []
     heap = n = 0
     while not readings or n < readings:
@@ -65,7 +66,9 @@ def run(uplink, readings, period_ms, lock):
         before = gc.mem_alloc()
         us = forward(uplink, lock)
         heap += gc.mem_alloc() - before
-        print("onebuf: reading %d: %d, %d queued, %d us" % (n, uplink.result, len(uplink.queue), us))
+        print(
+            "onebuf: reading %d: %d, %d queued, %d us" % (n, uplink.result, len(uplink.queue), us)
+        )
         if readings:
             times.append(us)
         uplink.client.transport.sleep_ms(max(period_ms, uplink.wait_ms))

@@ -1,7 +1,8 @@
-"""How content is cut out of the stream: message body length and chunked (RFC 9112 sections 6 and 7).
+"""How content is cut out of the stream: its length and chunked (RFC 9112 sections 6 and 7).
 
-The states of http1.Response that follow those of head. Each step takes the response m, moves m._pos over
-what it has parsed and returns 1: go on; 0: more octets are needed; the status: complete; or -errno.
+The states of http1.Response that follow those of head. Each step takes the response m, moves
+m._pos over what it has parsed and returns 1: go on; 0: more octets are needed; the status:
+complete; or -errno.
 """
 
 from micropython import const

@@ -2,8 +2,9 @@
 
     0        head.n                              len(buf)
     | head   | body, then the response           |
-The head stays, so that the next request is the same bytes with another body. Nothing here allocates once
-window() has seen a head of that length, and nothing here knows a clock or a socket: the transport does.
+The head stays, so that the next request is the same bytes with another body. Nothing here
+allocates once window() has seen a head of that length, and nothing here knows a clock or a
+socket: the transport does.
 """
 
 from micropython import const
@@ -55,7 +56,7 @@ class Client:
         self._tails = tuple([memoryview(buf)[size - n :] for n in tails if n <= size])
 
     def window(self):
-        """The room behind the head, a memoryview: a body laid here goes out with it in one write."""
+        """The room behind the head: a body laid in this memoryview goes out with the head."""
         n = len(self.buf) - self.head.n
         if self._window is None or len(self._window) != n:
             self._window = memoryview(self.buf)[self.head.n :]
@@ -85,10 +86,10 @@ class Client:
     def start(self, body=None, off=0, n=-1, timeout_ms=_TIMEOUT_MS, sink=None):
         """Begin an exchange that ends, good or bad, within timeout_ms; poll() carries it on.
 
-        The body is n octets of body from off on, or without body what lies in window(). It goes out
-        together with the head where both fit in buf, else from where it lies. sink: see Response.
-        ValueError: the head can carry no such body, or leaves no room for a response. An exchange
-        that was under way is abandoned.
+        The body is n octets of body from off on, or without body what lies in window(). It goes
+        out together with the head where both fit in buf, else from where it lies. sink: see
+        Response. ValueError: the head can carry no such body, or leaves no room for a response.
+        An exchange that was under way is abandoned.
         """
         if n < 0:
             n = len(body) - off if body else 0
@@ -136,7 +137,7 @@ class Client:
         return r
 
     def _quiet(self):
-        """Nothing came in on the idle connection: no end of file, no octet that nobody asked for."""
+        """Whether nothing came in on the idle connection: no end of file, no unasked octet."""
         return self.transport.readinto(self._tails[-1]) == 0
 
     def _lay(self, body, off, n):
@@ -154,7 +155,7 @@ class Client:
             span.copy(self.buf, h, body, off, n)
 
     def _failed(self, r):
-        """A kept connection that broke before the first octet of a response was stale: open another."""
+        """A kept connection that broke before the first octet of a response was stale."""
         self.close()
         if self._kept and (r == _EPIPE or r == _ECONNRESET):
             self._kept = False
@@ -205,7 +206,7 @@ class Client:
         return self._finish(r) if r > 0 else r or 1
 
     def _hole(self, at):
-        """A window for the next octets, which belong at at: there, or behind with room for a copy."""
+        """A window for the octets that belong at at: there, or behind with room for a copy."""
         if at == self.head.n:
             return self._window
         room = len(self.buf) - at

@@ -1,7 +1,7 @@
 """What the negative results mean. Import it to show them; nothing else on the device needs it.
 
-The numbers are Linux's, whatever the runtime's own errno says, so that a log from the field reads the
-same everywhere. Below -255 stand the numbers of mbedTLS, as MicroPython raises them.
+The numbers are Linux's, whatever the runtime's own errno says, so that a log from the field reads
+the same everywhere. Below -255 stand the numbers of mbedTLS, as MicroPython raises them.
 """
 
 _TEXT = """\

@@ -1,7 +1,7 @@
 """How the head of a response is read: status line and fields (RFC 9112 sections 4, 5 and 6.3).
 
-The first two states of http1.Response; the steps are as in body. A line is checked when its CRLF is
-there, and a field counts when the next line shows that it is not folded.
+The first two states of http1.Response; the steps are as in body. A line is checked when its CRLF
+is there, and a field counts when the next line shows that it is not folded.
 """
 
 from micropython import const

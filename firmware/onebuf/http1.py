@@ -1,8 +1,8 @@
-"""HTTP/1.1 without I/O (RFC 9110, RFC 9112): a request head writer and a push parser for responses.
+"""HTTP/1.1 without I/O (RFC 9110, RFC 9112): it writes request heads and parses responses.
 
-Both work in the caller's one buffer and keep only ints. Request raises ValueError for what may not be
-sent, before a byte is sent; Response never raises: its results are ints, and they do not depend on how
-the octets were split.
+Both work in the caller's one buffer and keep only ints. Request raises ValueError for what may
+not be sent, before a byte is sent; Response never raises: its results are ints, and they do not
+depend on how the octets were split.
 """
 
 from micropython import const
@@ -30,7 +30,7 @@ class Request:
         self._at = 0  # where its digits are; 0: the head has none
 
     def start(self, method: bytes, host: bytes, path: bytes = b"/"):
-        """Write the request line and Host (RFC 9112 section 3). ValueError: not sendable, or no room."""
+        """Write the request line and Host (RFC 9112 section 3). ValueError: not sendable."""
         path = path or b"/"
         if not method or span.token_end(method, 0, len(method)) < len(method):
             raise ValueError("method")
@@ -44,7 +44,7 @@ class Request:
             self._put(part)
 
     def field(self, name: bytes, value: bytes):
-        """Add a field (RFC 9110 section 5). ValueError: not sendable, ours to write, or no room."""
+        """Add a field (RFC 9110 section 5). ValueError: not sendable, or ours to write."""
         if not name or span.token_end(name, 0, len(name)) < len(name):
             raise ValueError("field name")
         if name.lower() in (b"host", b"content-length", b"transfer-encoding"):
@@ -55,7 +55,7 @@ class Request:
             self._put(part)
 
     def range(self, first: int, last: int = -1):
-        """Ask for octets first..last, for all from first on, or (first < 0) for the last -first ones."""
+        """Ask for octets first..last, for all from first on, or for the last -first ones."""
         if last < -1 or (last >= 0 and not 0 <= first <= last):
             raise ValueError("range")
         end = b"" if first < 0 or last < 0 else b"%d" % last
@@ -64,8 +64,8 @@ class Request:
     def end(self):
         """Finish the head. One that may carry a body gets a Content-Length of fixed width.
 
-        The digits are padded in front with spaces (OWS, RFC 9110 section 5.5): the length of the head
-        does not depend on the length of the body, and length() rewrites the digits alone.
+        The digits are padded in front with spaces (OWS, RFC 9110 section 5.5): the length of the
+        head does not depend on the length of the body, and length() rewrites the digits alone.
         """
         if self.method not in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
             self._put(b"Content-Length:       ")
@@ -75,7 +75,7 @@ class Request:
         self._put(b"\r\n")
 
     def length(self, n: int):
-        """Say that a body of n octets follows, 0 <= n < 10**7. ValueError: this head can carry none."""
+        """A body of n octets follows, 0 <= n < 10**7. ValueError: this head can carry none."""
         if n == self._length:
             return
         if not self._at:
@@ -104,11 +104,11 @@ def _visible(text: bytes) -> bool:
 
 
 class Response:
-    """The response, parsed in buf[at:] as it arrives: its head stays, its content follows in buf[off:off+n].
+    """The response, parsed in buf[at:] as it arrives. Its content is buf[off:off+n] in the end.
 
     at            off       off+n  pos     end
     | head        | content | gap  | not yet parsed |  feed(n) says that n octets were laid at end
-    The gap, chunked framing already parsed (RFC 9112 section 7.1), is closed before feed() returns.
+    The gap, chunked framing that is parsed (RFC 9112 section 7.1), is closed by feed().
     """
 
     def __init__(self, buf):
@@ -120,8 +120,8 @@ class Response:
     def start(self, at: int, no_content: bool = False, sink=None):
         """Expect a response at buf[at:]; no_content: to a HEAD request.
 
-        sink(buf, off, n), if given, takes the content piece by piece, so that it may be longer than the
-        buffer; it returns None, or a negative int to give up.
+        sink(buf, off, n), if given, takes the content piece by piece, so that it may be longer
+        than the buffer; it returns None, or a negative int to give up.
         """
         self.end = self.off = self._at = at
         self.n = 0  # octets of content
@@ -141,7 +141,7 @@ class Response:
         self._chunked = False
 
     def feed(self, n: int) -> int:
-        """n more octets lie at buf[end:]. Returns 0: more is needed; the status: complete; or -errno."""
+        """n more octets lie at buf[end:]: 0: more are needed; the status: complete; or -errno."""
         self.end += n
         if self._result:
             self.keep_alive = self.keep_alive and not n
@@ -165,7 +165,7 @@ class Response:
         return self._result
 
     def field(self, name: bytes) -> int:
-        """Where in buf the value of the field begins, its length in field_n; -ENOENT if there is none.
+        """Where in buf the value of a field begins, its length in field_n; -ENOENT: no such field.
 
         name is in lower case; of several fields of that name it is the first.
         """
@@ -182,7 +182,7 @@ class Response:
             a = e + 2
 
     def number(self, name: bytes) -> int:
-        """The value of a field that is a number of decimal digits; -1 if it is absent or no such number."""
+        """The value of a field that is 1*DIGIT; -1 if it is absent or anything else."""
         a = self.field(name)
         return span.number(self.buf, a, a + self.field_n) if a >= 0 else -1
 
@@ -203,7 +203,7 @@ class Response:
         self.end = self._scan = to + rest
 
     def _line(self, limit):
-        """Find the end of the line at pos: 1, then eol is where its CRLF stands; 0: not there yet."""
+        """Find the end of the line at pos: 1: its CRLF stands at eol; 0: not there yet."""
         a = self._pos
         e = self.buf.find(b"\n", max(a, self._scan), self.end)
         if (self.end if e < 0 else e) - a > limit:

@@ -7,10 +7,11 @@ REJECTED = 3  # never as it is: another try would end the same
 
 
 def from_status(status: int) -> int:
-    """The outcome where a cloud says nothing beyond HTTP (RFC 9110 section 15, RFC 6585 section 4).
+    """The outcome where a cloud says nothing beyond HTTP (RFC 9110 section 15, RFC 6585).
 
-    408, 429 and 5xx pass by themselves. 401 and 403 speak of the device, not of the record: the record
-    is kept until someone has put the device's rights in order. All else is the request's own fault.
+    408, 429 and 5xx pass by themselves. 401 and 403 speak of the device, not of the record: the
+    record is kept until someone has put the device's rights in order. All else is the request's
+    own fault.
     """
     if 200 <= status < 300:
         return ACCEPTED

@@ -5,7 +5,7 @@ from onebuf.uplink import Uplink
 
 
 class PublishError(OSError):
-    """errno: 0, or what onebuf.errno.strerror(-errno) explains; status: what the cloud answered, or 0."""
+    """errno: 0, or what onebuf.errno.strerror(-errno) explains; status: the answer's, or 0."""
 
     def __init__(self, result):
         super().__init__(max(-result, 0), "status %d" % result if result > 0 else "no answer")
@@ -13,7 +13,7 @@ class PublishError(OSError):
 
 
 class NotNow(PublishError):
-    """The cloud could not be reached or could not take it: keep the payload and try again later."""
+    """The cloud could not be reached, or could not take it now: keep it and try again."""
 
 
 class Refused(PublishError):
@@ -27,7 +27,7 @@ class Publisher(Uplink):
         super().__init__(client, cloud, None, None, None, now)
 
     def publish(self, payload, timeout_ms: int = 30000):
-        """Send payload, bytes-like, within timeout_ms. NotNow or Refused, both PublishError, else."""
+        """Send payload, bytes-like, within timeout_ms. Raises NotNow or Refused."""
         judgement = self.exchange(payload, timeout_ms)
         if judgement != ACCEPTED:
             raise (Refused if judgement == REJECTED else NotNow)(self.result)

@@ -1,9 +1,9 @@
 """A bounded FIFO of records in RAM, memory taken once.
 
     | ...free... | n n data | n n data | ...free... |     two octets of length before each record
-A record is never split: where the end has no room for the next one, it is laid at the beginning, and two
-octets 0xFFFF (if they fit) say so. peek() copies the oldest record to where it is sent from, so that a
-record that is dropped meanwhile cannot change under the sender.
+A record is never split: where the end has no room for the next one, it is laid at the beginning,
+and two octets 0xFFFF (if they fit) say so. peek() copies the oldest record to where it is sent
+from, so that a record that is dropped meanwhile cannot change under the sender.
 """
 
 from io import BytesIO
@@ -32,7 +32,7 @@ class Queue:
         return self._count
 
     def push(self, data) -> bool:
-        """Append a record, bytes-like. False: it is too long for the queue, or full and not dropping."""
+        """Append a record, bytes-like. False: too long for the queue, or full and not dropping."""
         n = len(data)
         if n + 2 > self.size or n >= _SKIP:
             return False
@@ -48,7 +48,7 @@ class Queue:
         return True
 
     def peek(self, window) -> int:
-        """Copy the oldest record to the beginning of window: its length, or -EMSGSIZE: too long for it.
+        """Copy the oldest record to the start of window: its length, or -EMSGSIZE: too long.
 
         The rest of window may change too. The queue must not be empty.
         """

@@ -1,6 +1,6 @@
 """Ranges of octets: `buf, a, e` stands for buf[a] to buf[e-1]. Nothing here allocates or raises.
 
-The grammar that a reader of HTTP needs: tokens and text of RFC 9110 section 5, numbers of RFC 9112.
+What a reader of HTTP needs: tokens and text (RFC 9110 section 5), numbers (RFC 9112).
 """
 
 HUGE = 0x3FFFFFF  # 64 MiB - 1: more than any response that a device asks for
@@ -16,10 +16,10 @@ def copy(to_buf, to: int, buf, a: int, n: int):
 
 
 def is_text(buf, a: int, e: int) -> bool:
-    """Whether no control character but HTAB stands in it; octets above 0x7F are text (RFC 9110 5.5)."""
+    """Whether no control character but HTAB stands in it (RFC 9110 section 5.5)."""
     for i in range(a, e):
         c = buf[i]
-        if c < 32 and c != 9 or c == 127:
+        if (c < 32 and c != 9) or c == 127:
             return False
     return True
 

@@ -1,7 +1,7 @@
-"""The policy: queue -> cloud -> client -> outcome -> backoff. The only place that acts on outcomes.
+"""The policy: queue -> cloud -> client -> outcome -> backoff. It alone acts on outcomes.
 
-A record leaves the queue when the cloud has accepted it or will never do so. Until then it stays, and
-wait_ms says how long to leave the cloud alone: what Retry-After says, else the backoff.
+A record leaves the queue when the cloud has accepted it or will never do so. Until then it stays,
+and wait_ms says how long to leave the cloud alone: what Retry-After says, else the backoff.
 """
 
 from micropython import const
@@ -14,8 +14,9 @@ _DAY_S = const(86400)
 
 
 class Uplink:
-    """Wires a client, a cloud, a queue and a backoff. random() gives 16 bits; now() Unix seconds or 0.
+    """Wires a client, a cloud, a queue and a backoff.
 
+    random() gives 16 bits; now() gives Unix time in seconds, or 0 where no clock is set.
     accepted, rejected and retries count records; result is what the client said last: a status, or
     -errno.
     """
@@ -42,7 +43,8 @@ class Uplink:
     def forward(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Send what is queued, oldest first, until the cloud bids to wait: how many it accepted.
 
-        timeout_ms bounds each exchange. Call it again after wait_ms, which is 0 when the queue is empty.
+        timeout_ms bounds each exchange. Call it again after wait_ms, which is 0 when the queue is
+        empty.
         """
         before = self.accepted
         while len(self.queue) and self.step(timeout_ms) != RETRY:

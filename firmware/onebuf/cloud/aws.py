@@ -1,7 +1,7 @@
 """AWS IoT Core: publish over HTTPS with a client certificate (developer guide, "HTTPS").
 
-POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants ALPN, which MicroPython's ESP32
-build has not.
+POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants ALPN, which MicroPython's
+ESP32 build has not.
 """
 
 from onebuf import outcome
@@ -33,7 +33,7 @@ class AWS:
         return 0
 
     def outcome(self, reply) -> int:
-        """Judge the answer to a publish by its status: 200 alone says that AWS IoT has the message."""
+        """Judge the answer to a publish, by its status."""
         return outcome.from_status(reply.status)
 
 
@@ -55,7 +55,7 @@ def check_topic(topic: str):
 
 
 def reason(reply) -> str:
-    """What AWS IoT calls the error in reply, for a log: "ForbiddenException"; "" if it does not say."""
+    """What AWS IoT calls the error, for a log: "ForbiddenException", or ""."""
     a = reply.field(b"x-amzn-errortype")
     if a < 0:
         return ""

@@ -31,11 +31,15 @@ _EPROTO = const(-71)
 _ECONNRESET = const(-104)
 _ESHUTDOWN = const(-108)
 _ETIMEDOUT = const(-110)
-_EKEYEXPIRED = const(-127)  # the server's certificate is not valid now: it expired, or our clock lies
+# the server's certificate is not valid now: it expired, or our clock lies
+_EKEYEXPIRED = const(-127)
 _EKEYREJECTED = const(-129)  # it is not this host's, or not signed by our CA
 
 _FATAL_ALERT = const(-0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
 _CONN_EOF = const(-0x7280)  # MBEDTLS_ERR_SSL_CONN_EOF: FIN without close_notify
+
+_IPPROTO_TCP = const(6)
+_TCP_NODELAY = const(1)
 
 _ERRORS = (OSError, ValueError, MemoryError)
 _SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait for octets to read
@@ -44,8 +48,8 @@ _SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait
 def tls_context(ca, cert=None, key=None, insecure_accept_any_server: bool = False):
     """A TLS context that verifies the server's chain and name; build it once and keep it.
 
-    ca, cert, key: bytes, DER (or PEM where the runtime can read it). ValueError: no CA, or data that
-    mbedTLS cannot read.
+    ca, cert, key: bytes, DER (or PEM where the runtime can read it). ValueError: no CA, or data
+    that mbedTLS cannot read.
     """
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     if insecure_accept_any_server:
@@ -67,8 +71,11 @@ def random16() -> int:
 
 
 class Transport:
-    """context: from tls_context(), or None for TCP in the clear. address: connect there, not to host;
-    the certificate must still be host's."""
+    """One connection at a time.
+
+    context: from tls_context(), or None for TCP in the clear. address: connect there instead of to
+    host; the certificate must still be host's.
+    """
 
     def __init__(self, context, address: str = ""):
         self._context = context
@@ -151,6 +158,7 @@ class Transport:
             raise OSError(-_ENXIO)
         self._sock = s = socket.socket(address[0], address[1])
         s.setblocking(False)
+        s.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)  # else a request waits for the ACK before it
         self._in = _poller(s, select.POLLIN)
         self._out = _poller(s, select.POLLOUT)
         try:
