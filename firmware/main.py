@@ -48,9 +48,11 @@ def forward(uplink, lock):
     start = time.ticks_us()
     if lock:
         micropython.heap_lock()
-    uplink.forward()
-    if lock:
-        micropython.heap_unlock()
+    try:
+        uplink.forward()
+    finally:
+        if lock:
+            micropython.heap_unlock()
     return time.ticks_diff(time.ticks_us(), start)
 
 
@@ -59,16 +61,15 @@ def run(uplink, readings, period_ms, lock):
     times = []
     heap = n = 0
     while not readings or n < readings:
-        uplink.queue.push(measure(n))
+        payload = measure(n)
+        uplink.queue.push(payload)
         n += 1
         if lock and uplink.result < 0:
             uplink.connect()  # which allocates
         before = gc.mem_alloc()
         us = forward(uplink, lock)
         heap += gc.mem_alloc() - before
-        print(
-            "onebuf: reading %d: %d, %d queued, %d us" % (n, uplink.result, len(uplink.queue), us)
-        )
+        print(str(payload, "utf-8"), "->", uplink.result, "in", us, "us")
         if readings:
             times.append(us)
         uplink.client.transport.sleep_ms(max(period_ms, uplink.wait_ms))
@@ -80,7 +81,7 @@ def main():
         config = json.load(file)
     uplink = wire(config)
     gc.collect()
-    print("onebuf: connect:", uplink.connect())
+    print("connect ->", uplink.connect())
     times, heap = run(
         uplink,
         config.get("readings", 0),
@@ -94,7 +95,7 @@ def main():
         "heap_bytes_per_publish": heap / len(times),
         "median_us": sorted(times)[len(times) // 2],
     }
-    print("onebuf: summary:", json.dumps(summary))
+    print("summary", json.dumps(summary))
 
 
 if __name__ == "__main__":

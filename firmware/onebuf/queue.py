@@ -1,32 +1,32 @@
-"""A bounded FIFO of records in RAM, memory taken once.
+"""A bounded FIFO of records in RAM, its memory taken once.
 
-    | ...free... | n n data | n n data | ...free... |     two octets of length before each record
-A record is never split: where the end has no room for the next one, it is laid at the beginning,
-and two octets 0xFFFF (if they fit) say so. peek() copies the oldest record to where it is sent
-from, so that a record that is dropped meanwhile cannot change under the sender.
+    | free | n n data | n n data | free |     two octets of length stand before each record
+A record is never split: one that does not fit at the end is laid at the beginning. peek() copies
+the oldest one to where it is sent from, so that push() may drop it while it is being sent.
 """
 
 from io import BytesIO
 
 from micropython import const
 
-_SKIP = const(0xFFFF)
+_EMSGSIZE = const(-90)
 
 
 class Queue:
-    """size octets for records and their lengths; each record may have up to 65,534 octets.
+    """size octets for records and their lengths; a record has up to 65,535 octets.
 
     drop_oldest: when full, push() drops the oldest records, counted in dropped; else it refuses.
+    first counts the records that have left, modulo 2**29: it tells them apart.
     """
 
     def __init__(self, size: int, drop_oldest: bool = True):
-        self.size = size
         self.drop_oldest = drop_oldest
-        self.dropped = 0
-        self.first = 0  # how many records have left so far, modulo 2**29: it tells records apart
+        self.dropped = self.first = 0
+        self._size = size
         self._ring = BytesIO(bytearray(size))
         self._two = bytearray(2)
         self._count = self._head = self._tail = 0
+        self._end = -1  # where the records end and go on at 0; -1: they do not
 
     def __len__(self):
         return self._count
@@ -34,14 +34,17 @@ class Queue:
     def push(self, data) -> bool:
         """Append a record, bytes-like. False: too long for the queue, or full and not dropping."""
         n = len(data)
-        if n + 2 > self.size or n >= _SKIP:
+        if n > min(self._size - 2, 0xFFFF):
             return False
         while not self._fits(n + 2):
             if not self.drop_oldest:
                 return False
             self.pop()
             self.dropped += 1
-        self._length(n)
+        self._two[0] = n & 255
+        self._two[1] = n >> 8
+        self._ring.seek(self._tail)
+        self._ring.write(self._two)
         self._ring.write(data)
         self._tail += n + 2
         self._count += 1
@@ -54,46 +57,33 @@ class Queue:
         """
         n = self._oldest()
         if n > len(window):
-            return -90
+            return _EMSGSIZE
         self._ring.readinto(window)
         return n
 
     def pop(self):
         """Forget the oldest record. The queue must not be empty."""
         self._head += 2 + self._oldest()
+        if self._head == self._end:
+            self._head = 0
+            self._end = -1
         self._count -= 1
         self.first = (self.first + 1) & 0x1FFFFFFF
 
     def _oldest(self):
         """The length of the oldest record; the ring stands at its data."""
-        n = self._read() if self._head + 2 <= self.size else _SKIP
-        if n == _SKIP:
-            self._head = 0
-            n = self._read()
-        return n
-
-    def _read(self):
         self._ring.seek(self._head)
         self._ring.readinto(self._two)
         return self._two[0] | self._two[1] << 8
 
-    def _length(self, n):
-        self._two[0] = n & 255
-        self._two[1] = n >> 8
-        self._ring.seek(self._tail)
-        self._ring.write(self._two)
-
     def _fits(self, n):
-        """Make _tail a place where n octets are free, if there is one now."""
+        """Put _tail where n octets are free, if there is such a place."""
         if not self._count:
             self._head = self._tail = 0
-        if self._tail < self._head or (self._count and self._tail == self._head):
+            self._end = -1
+        if self._end >= 0:
             return self._tail + n <= self._head
-        if self._tail + n <= self.size:
-            return True
-        if n > self._head:
-            return False
-        if self._tail + 2 <= self.size:
-            self._length(_SKIP)
-        self._tail = 0
-        return True
+        if self._tail + n > self._size and n <= self._head:
+            self._end = self._tail
+            self._tail = 0
+        return self._tail + n <= (self._head if self._end >= 0 else self._size)

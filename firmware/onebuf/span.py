@@ -1,9 +1,11 @@
-"""Ranges of octets: `buf, a, e` stands for buf[a] to buf[e-1]. Nothing here allocates or raises.
+"""Ranges of octets: `buf, a, e` stands for buf[a] to buf[e-1]. Nothing but quote() allocates.
 
 What a reader of HTTP needs: tokens and text (RFC 9110 section 5), numbers (RFC 9112).
 """
 
-HUGE = 0x3FFFFFF  # 64 MiB - 1: more than any response that a device asks for
+from micropython import const
+
+_HUGE = const(0x3FFFFFF)  # 64 MiB - 1: more than any response that a device asks for
 
 # One bit for each of the 128 ASCII characters that may stand in a token (RFC 9110 section 5.6.2).
 _TCHAR = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
@@ -64,7 +66,7 @@ def same(buf, a: int, e: int, word: bytes) -> bool:
 def number(buf, a: int, e: int, base: int = 10) -> int:
     """The number that a..e spells, 1*DIGIT or (base 16) 1*HEXDIG; -1 if it spells none.
 
-    HUGE stands for itself and all above, so that 31-bit arithmetic stays exact.
+    0x3FFFFFF stands for itself and all above, so that 31-bit arithmetic stays exact.
     """
     n = 0
     for i in range(a, e):
@@ -76,6 +78,16 @@ def number(buf, a: int, e: int, base: int = 10) -> int:
         else:
             return -1
         n = n * base + c
-        if n > HUGE:
-            n = HUGE
+        if n > _HUGE:
+            n = _HUGE
     return n if e > a else -1
+
+
+def quote(text: bytes) -> bytes:
+    """text with every octet that is not unreserved as %XX (RFC 3986 section 2)."""
+    out = b""
+    for c in text:
+        octet = bytes((c,))
+        plain = octet.isalpha() or octet.isdigit() or octet in b"-._~"
+        out += octet if plain else b"%%%02X" % c
+    return out

@@ -6,8 +6,10 @@ and wait_ms says how long to leave the cloud alone: what Retry-After says, else 
 
 from micropython import const
 
-from onebuf.outcome import ACCEPTED, REAUTH, REJECTED, RETRY
-
+_ACCEPTED = const(0)  # these are outcome's
+_RETRY = const(1)
+_REAUTH = const(2)
+_REJECTED = const(3)
 _EMSGSIZE = const(-90)
 _TIMEOUT_MS = const(30000)
 _DAY_S = const(86400)
@@ -47,7 +49,7 @@ class Uplink:
         empty.
         """
         before = self.accepted
-        while len(self.queue) and self.step(timeout_ms) != RETRY:
+        while len(self.queue) and self.step(timeout_ms) != _RETRY:
             pass
         return self.accepted - before
 
@@ -55,14 +57,14 @@ class Uplink:
         """Send the oldest record of the queue, which must not be empty: its outcome."""
         first = self.queue.first
         judgement = self.exchange(None, timeout_ms)
-        if judgement == RETRY:
+        if judgement == _RETRY:
             self._hold()
-            return RETRY
+            return _RETRY
         if self.queue.first == first:  # else it was dropped meanwhile, to make room
             self.queue.pop()
         self.backoff.reset()
         self.wait_ms = 0
-        if judgement == ACCEPTED:
+        if judgement == _ACCEPTED:
             self.accepted += 1
         else:
             self.rejected += 1
@@ -74,19 +76,19 @@ class Uplink:
         With spent credentials it is sent once more behind a new head.
         """
         judgement = self._try(body, timeout_ms)
-        if judgement == REAUTH:
+        if judgement == _REAUTH:
             self._signed = False
             judgement = self._try(body, timeout_ms)
-        return RETRY if judgement == REAUTH else judgement
+        return _RETRY if judgement == _REAUTH else judgement
 
     def _try(self, body, timeout_ms):
         self._sign()
         n = self.queue.peek(self.client.window()) if body is None else len(body)
         if not 0 <= n <= self.cloud.max_payload:
             self.result = _EMSGSIZE
-            return REJECTED
+            return _REJECTED
         self.result = self.client.request(body, 0, n, timeout_ms)
-        return self.cloud.outcome(self.client.response) if self.result > 0 else RETRY
+        return self.cloud.outcome(self.client.response) if self.result > 0 else _RETRY
 
     def _sign(self):
         if not self._signed:

@@ -4,8 +4,7 @@ POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants ALPN, whic
 ESP32 build has not.
 """
 
-from onebuf import outcome
-from onebuf.percent import quote
+from onebuf import outcome, span
 
 
 class AWS:
@@ -23,7 +22,7 @@ class AWS:
         check_topic(topic)
         self.host = endpoint
         self.port = port
-        self._path = b"/topics/%s?qos=%d" % (quote(topic.encode()), qos)
+        self._path = b"/topics/%s?qos=%d" % (span.quote(topic.encode()), qos)
 
     def refresh(self, head, now: int) -> int:
         """Write the head; it is good for ever. ValueError: there is no room for it."""
@@ -52,11 +51,3 @@ def check_topic(topic: str):
         parts = parts[3:]  # the prefix of Basic Ingest does not count
     if len(parts) > 8:
         raise ValueError("topic: at most 7 slashes")
-
-
-def reason(reply) -> str:
-    """What AWS IoT calls the error, for a log: "ForbiddenException", or ""."""
-    a = reply.field(b"x-amzn-errortype")
-    if a < 0:
-        return ""
-    return str(reply.buf[a : a + reply.field_n], "ascii").split(":")[0]
