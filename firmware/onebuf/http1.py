@@ -149,10 +149,9 @@ class Response:
             if self._state >= _BODY:
                 to = self.off if self._sink else self.off + self.n
             self._drop(to)
-            if self.end >= self.size:
-                r = _EMSGSIZE
-        if r == 0:
-            return 0
+            if self.end < self.size:
+                return 0
+            r = _EMSGSIZE
         if r < 0 or self.end > self._pos:
             self.keep_alive = False  # an error, or octets that nobody asked for
         self._result = r

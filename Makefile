@@ -1,0 +1,41 @@
+# Everything here works on a fresh clone: python3 with venv, make, and on Debian apt's own client.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: $(READY) ## Publish from real MicroPython and from CPython to an emulated AWS IoT, and compare
+	@$(BIN)/onebuf demo
+
+cloud: $(READY) ## Run the emulated AWS IoT until Ctrl-C
+	@$(BIN)/onebuf cloud
+
+test: $(READY) lint ## Run every test: CPython, MicroPython 64-bit and 32-bit, with the coverage gate
+	@$(BIN)/python tools/micropython.py
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage report
+
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+size: $(READY) ## Show what the device package costs: .mpy bytes, RAM, smallest heap
+	@$(BIN)/python -m tools.size
+
+fuzz: $(READY) ## Feed the response parser a million inputs
+	@$(BIN)/python -m tests.host.fuzz_http1 --inputs 1000000
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
+
+.PHONY: help demo cloud test lint size fuzz clean

