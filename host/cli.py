@@ -112,7 +112,7 @@ def _cloud(options: argparse.Namespace) -> int:
             messages = cloud.messages()
             for message in messages[seen:]:
                 text = message.payload.decode(errors="replace")
-                print(f"{message.thing} {message.topic} qos={message.qos} {text}", flush=True)
+                print(f"{message.device} {message.topic} qos={message.qos} {text}", flush=True)
             seen = len(messages)
             time.sleep(_POLL_S)
 

@@ -13,7 +13,7 @@ from host.cloud.aws import AWSCloud
 def provision(
     folder: Path, aws: AWSCloud, pair: Pair, topic: str, port: int, **settings: object
 ) -> None:
-    """Write them to folder for an emulated AWS IoT at 127.0.0.1:port; settings go to config.json."""
+    """Write them to folder, for an emulated AWS IoT at 127.0.0.1:port; settings are config's."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"ca.der": aws.authority.ca_der, "cert.der": pair.cert_der, "key.der": pair.key_der}
     for name, source in files.items():

@@ -1,7 +1,7 @@
 """`onebuf publish`: the host's counterpart of the Python example in AWS's "HTTPS" page.
 
-The publish itself is the device's: firmware/onebuf, run by the shim, against a real endpoint as well
-as an emulated one.
+The publish itself is the device's: firmware/onebuf, run by the shim, against a real endpoint as
+well as an emulated one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Failed(Exception):
 
 
 def publish(options: argparse.Namespace) -> tuple[int, str]:
-    """Publish options.message: the status and body of the answer. Failed, or OSError for a file."""
+    """Publish options.message: status and body of the answer. Failed, or OSError for a file."""
     device = Device(FIRMWARE)
     port, aws, api = (
         device.load(f"onebuf.{name}") for name in ("port.micropython", "cloud.aws", "publish")

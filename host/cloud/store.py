@@ -1,0 +1,96 @@
+"""What the emulated clouds keep: messages, in SQLite, in memory or in a file.
+
+Invariant: one connection behind one lock, so the server's thread and a test may both use it.
+A file is created with mode 0600, because clouds keep their access keys in tables of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY,
+    received REAL NOT NULL,
+    device TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    qos INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    retain INTEGER NOT NULL,
+    properties TEXT NOT NULL
+)"""
+_INSERT = (
+    "INSERT INTO messages (received, device, topic, qos, payload, retain, properties)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_COLUMNS = "SELECT device, topic, payload, qos, retain, properties, received, id FROM messages"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message that a cloud accepted."""
+
+    device: str
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    properties: dict[str, Any] = field(default_factory=dict)
+    received: float = 0.0  # epoch seconds
+    id: int = 0  # 0 until stored
+
+
+class Store:
+    """An SQLite database shared by the listeners of one run."""
+
+    def __init__(self, path: str | Path = ":memory:") -> None:
+        if str(path) != ":memory:":
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False)
+        # A store that is merely forgotten is closed too, before SQLite would complain of it.
+        weakref.finalize(self, self._database.close)
+        self.execute(_SCHEMA)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, commit, and return its rows; clouds make their own tables with it."""
+        with self._lock, self._database:
+            return self._database.execute(sql, values).fetchall()
+
+    def add(self, message: Message) -> None:
+        """Keep `message`; its id is given by the store."""
+        row = (message.received, message.device, message.topic, message.qos, message.payload)
+        self.execute(_INSERT, (*row, message.retain, json.dumps(message.properties)))
+
+    def messages(self, topic: str | None = None) -> list[Message]:
+        """Return the messages in order of arrival, all or those of exactly one topic."""
+        if topic is None:
+            rows = self.execute(f"{_COLUMNS} ORDER BY id")
+        else:
+            rows = self.execute(f"{_COLUMNS} WHERE topic = ? ORDER BY id", (topic,))
+        return [_message(row) for row in rows]
+
+    def retained(self, topic: str) -> Message | None:
+        """Return the retained message of `topic`; an empty payload has deleted it."""
+        query = f"{_COLUMNS} WHERE topic = ? AND retain ORDER BY id DESC LIMIT 1"
+        rows = self.execute(query, (topic,))
+        return _message(rows[0]) if rows and rows[0][2] else None
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    device, topic, payload, qos, retain, properties, received, number = row
+    return Message(
+        device, topic, payload, qos, bool(retain), json.loads(properties), received, number
+    )
