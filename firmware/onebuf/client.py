@@ -48,7 +48,7 @@ class Client:
         self.sent = self.received = 0  # octets, modulo 2**29
         self._state = _CLOSED
         self._kept = False  # the connection is an old one and has not answered this request yet
-        self._window = None
+        self._window = memoryview(buf)
         self._body = None  # where the rest of the body lies, if it is not in buf
         self._first = self._total = self._done = 0  # octets: in buf, in all, written
         size = len(buf)
@@ -58,7 +58,7 @@ class Client:
     def window(self):
         """The room behind the head: a body laid in this memoryview goes out with the head."""
         n = len(self.buf) - self.head.n
-        if self._window is None or len(self._window) != n:
+        if len(self._window) != n:
             self._window = memoryview(self.buf)[self.head.n :]
         return self._window
 
