@@ -49,6 +49,7 @@ class Client:
         self._state = _CLOSED
         self._kept = False  # the connection is an old one and has not answered this request yet
         self._window = memoryview(buf)
+        self._one = bytearray(1)
         self._body = None  # where the rest of the body lies, if it is not in buf
         self._first = self._total = self._done = 0  # octets: in buf, in all, written
         size = len(buf)
@@ -70,6 +71,7 @@ class Client:
         while True:
             self.close()
             self.transport.start(timeout_ms)
+            self._kept = False
             self._total = 0
             self._state = _OPENING
             r = self._run()
@@ -92,10 +94,12 @@ class Client:
         An exchange that was under way is abandoned.
         """
         if n < 0:
-            n = len(body) - off if body else 0
+            n = len(body) - off if body is not None else 0
         room = len(self.window())
-        if not room or (not body and n > room):
-            raise ValueError("no room behind the head")
+        if not self.head.n or not room or (body is None and n > room):
+            raise ValueError("no head, or no room behind it")
+        if body is not None and not 0 <= off <= off + n <= len(body):
+            raise ValueError("body")
         self.head.length(n)
         self.transport.start(timeout_ms)
         self._kept = self._state == _OPEN and self._quiet()
@@ -138,7 +142,7 @@ class Client:
 
     def _quiet(self):
         """Whether nothing came in on the idle connection: no end of file, no unasked octet."""
-        return self.transport.readinto(self._tails[-1]) == 0
+        return self.transport.readinto(self._one) == 0
 
     def _lay(self, body, off, n):
         h = self.head.n
@@ -202,7 +206,7 @@ class Client:
                 self.buf[at : at + len(w)] = w
             r = m.feed(r)
         else:
-            r = m.feed_eof()
+            r = _ECONNRESET if self._kept else m.feed_eof()
         return self._finish(r) if r > 0 else r or 1
 
     def _hole(self, at):

@@ -32,16 +32,21 @@ class Request:
     def start(self, method: bytes, host: bytes, path: bytes = b"/"):
         """Write the request line and Host (RFC 9112 section 3). ValueError: not sendable."""
         path = path or b"/"
-        if not (_visible(method) and _visible(host) and _visible(path)):
-            raise ValueError("method, host and path: visible ASCII")
+        if not _is_token(method):
+            raise ValueError("method")
+        if not _visible(host) or b"/" in host:
+            raise ValueError("host")
+        if path[0] != 47 or not _visible(path):
+            raise ValueError("path")
         self.n = self._at = 0
+        self._length = -1
         self.method = method
         for part in (method, b" ", path, b" HTTP/1.1\r\nHost: ", host, b"\r\n"):
             self._put(part)
 
     def field(self, name: bytes, value: bytes):
         """Add a field (RFC 9110 section 5). ValueError: not sendable, or ours to write."""
-        if not name or span.token_end(name, 0, len(name)) < len(name):
+        if not _is_token(name):
             raise ValueError("field name")
         if name.lower() in (b"host", b"content-length", b"transfer-encoding"):
             raise ValueError("field is written by start() and end()")
@@ -90,6 +95,10 @@ class Request:
         if self.n > len(self.buf):
             raise ValueError("head needs more than %d bytes" % len(self.buf))
         self.buf[a : self.n] = part
+
+
+def _is_token(text):
+    return 0 < len(text) == span.token_end(text, 0, len(text))
 
 
 def _visible(text):
