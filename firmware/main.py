@@ -28,14 +28,16 @@ def read(name):
 
 
 def wire(config):
-    """The application's five lines: transport, cloud, client, queue, uplink."""
+    """The application's wiring; what is large comes first, while the heap is in one piece."""
+    queue = Queue(2048)
+    buf = bytearray(1024)
     context = tls_context(read(config["ca"]), read(config["cert"]), read(config["key"]))
+    transport = Transport(context, config.get("address", ""))
     cloud = AWS(
         config["endpoint"], config["topic"], config.get("qos", 1), config.get("port", 8443)
     )
-    transport = Transport(context, config.get("address", ""))
-    client = Client(transport, bytearray(1024), cloud.host, cloud.port)
-    return Uplink(client, cloud, Queue(2048), Backoff(1000, 300_000), random16)
+    client = Client(transport, buf, cloud.host, cloud.port)
+    return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16)
 
 
 def measure(n):

