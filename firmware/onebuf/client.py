@@ -98,8 +98,8 @@ class Client:
         room = len(self.window())
         if not self.head.n or not room or (body is None and n > room):
             raise ValueError("no head, or no room behind it")
-        if body is not None and not 0 <= off <= off + n <= len(body):
-            raise ValueError("body")
+        if body is not None and (isinstance(body, str) or not 0 <= off <= off + n <= len(body)):
+            raise ValueError("body: bytes, and off, n within")
         self.head.length(n)
         self.transport.start(timeout_ms)
         self._kept = self._state == _OPEN and self._quiet()

@@ -34,7 +34,12 @@ class Queue:
         return self._count
 
     def push(self, data) -> bool:
-        """Append a record, bytes-like. False: too long for the queue, or full and not dropping."""
+        """Append a record, bytes-like. False: too long for the queue, or full and not dropping.
+
+        ValueError: text, which has no octets yet.
+        """
+        if isinstance(data, str):
+            raise ValueError("bytes, not text")
         n = len(data)
         if n > min(self._size - 2, 0xFFFF):
             return False

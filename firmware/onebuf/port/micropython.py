@@ -121,7 +121,7 @@ class Transport:
         return self._wait(self._in, self._left())
 
     def wait_writable(self) -> int:
-        if self._io is not self._sock and not self._open:  # a TLS handshake
+        if self._io is not None and not self._open:  # a TLS handshake
             return self._wait(self._in, min(self._left(), _SLICE_MS))
         return self._wait(self._out, self._left())
 
