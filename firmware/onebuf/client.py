@@ -159,9 +159,12 @@ class Client:
             span.copy(self.buf, h, body, off, n)
 
     def _failed(self, r):
-        """A kept connection that broke before the first octet of a response was stale."""
+        """A kept connection that broke before the first octet of a response was stale.
+
+        A window that begins with an H may hold such octets: a read that fails does not tell.
+        """
         self.close()
-        if self._kept and (r == _EPIPE or r == _ECONNRESET):
+        if self._kept and (r == _EPIPE or r == _ECONNRESET) and self._window[0] != 72:
             self._kept = False
             self._done = 0
             self.resends += 1
@@ -214,10 +217,10 @@ class Client:
         if at == self.head.n:
             return self._window
         room = len(self.buf) - at
-        for w in self._tails:
-            if len(w) == room or 2 * len(w) <= room:
-                break
-        return w
+        i = 0
+        while 2 * len(self._tails[i]) > room and len(self._tails[i]) != room:
+            i += 1
+        return self._tails[i]
 
     def _finish(self, status):
         self.requests += 1

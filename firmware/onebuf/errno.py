@@ -14,11 +14,13 @@ _TEXT = """\
 61 ENODATA: the server closed in the middle of the response
 71 EPROTO: the response is not HTTP/1.1
 90 EMSGSIZE: the response does not fit into the buffer, or passes a limit
+101 ENETUNREACH: no network
 104 ECONNRESET: the server closed the connection without a response
 107 ENOTCONN: no request is under way
 108 ESHUTDOWN: the server closed its side
 110 ETIMEDOUT: the time was up
 111 ECONNREFUSED: nothing listens at that address and port
+113 EHOSTUNREACH: no way to that address
 125 ECANCELED: the sink gave up
 127 EKEYEXPIRED: the server's certificate is not valid now: expired, or the clock is wrong
 129 EKEYREJECTED: the server's certificate is not this host's or not signed by the CA

@@ -62,7 +62,8 @@ class Uplink:
             return _RETRY
         if self.queue.first == self._peeked:  # else it was dropped meanwhile, to make room
             self.queue.pop()
-        self.backoff.reset()
+        if self.result > 0:
+            self.backoff.reset()
         self.wait_ms = 0
         if judgement == _ACCEPTED:
             self.accepted += 1

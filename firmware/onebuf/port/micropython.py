@@ -110,7 +110,12 @@ class Transport:
         if self._left() <= 0:
             return _ETIMEDOUT
         try:
-            n = self._io.readinto(view)
+            if self._broken():
+                n = self._io.readinto(self._one)
+                if n:
+                    view[0] = self._one[0]
+            else:
+                n = self._io.readinto(view)
         except _ERRORS as e:
             return _number(e)
         if n is None:
@@ -129,17 +134,23 @@ class Transport:
         time.sleep_ms(ms)
 
     def close(self):
-        for s in (self._io, self._sock):
-            if s is not None:
-                try:
-                    s.close()
-                except _ERRORS:
-                    pass
+        _close(self._io)
+        _close(self._sock)
         self._sock = self._io = self._in = self._out = None
         self._open = False
 
     def _left(self):
         return time.ticks_diff(self._deadline, time.ticks_ms())
+
+    def _broken(self):
+        """Whether a reset is waiting behind the octets: then only single ones can be had.
+
+        A read of several that meets it raises, and the number of those before it is lost.
+        """
+        r = 0
+        for event in self._in.ipoll(0):
+            r = event[1] & (select.POLLERR | select.POLLHUP)
+        return r
 
     def _wait(self, poller, ms):
         if ms <= 0:
@@ -184,12 +195,21 @@ class Transport:
     def _shake(self):
         """Go on with the handshake: reading drives it, and then there is a peer certificate."""
         if self._context:
-            if self._io.readinto(self._one) is not None:
-                return _EPROTO  # a server does not speak first
+            n = self._io.readinto(self._one)
+            if n is not None:
+                return _EPROTO if n else _ECONNRESET  # a server does not speak first
             if self._io.getpeercert(True) is None:
                 return 0
         self._open = True
         return 1
+
+
+def _close(stream):
+    try:
+        if stream is not None:
+            stream.close()
+    except _ERRORS:
+        pass
 
 
 def _poller(sock, events):

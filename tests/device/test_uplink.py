@@ -1,0 +1,314 @@
+"""The policy: what becomes of a record, and how long the cloud is left alone."""
+
+from checks import lcg
+from onebuf.backoff import Backoff
+from onebuf.client import Client
+from onebuf.outcome import ACCEPTED, REAUTH, REJECTED, RETRY
+from onebuf.queue import Queue
+from onebuf.uplink import Uplink
+from script_transport import EOF, REQUEST, ScriptTransport
+
+_EMSGSIZE = -90
+_ETIMEDOUT = -110
+_ECONNREFUSED = -111
+_DAY_MS = 86400000
+
+
+def answer(status, fields=b""):
+    return b"HTTP/1.1 %d Any\r\n%sContent-Length: 0\r\n\r\n" % (status, fields)
+
+
+class Cloud:
+    """200: accepted, 400: rejected, 401: spent credentials, else not now."""
+
+    host = "h"
+    port = 8443
+    max_payload = 100
+
+    def __init__(self):
+        self.heads = []  # the time that each head was written for
+
+    def refresh(self, head, now):
+        self.heads.append(now)
+        head.start(b"POST", b"h", b"/%d" % len(self.heads))
+        head.end()
+        return 60
+
+    def outcome(self, reply):
+        return {200: ACCEPTED, 400: REJECTED, 401: REAUTH}.get(reply.status, RETRY)
+
+
+def uplink(*connections, size=200, queue=None, attempts=-1):
+    cloud = Cloud()
+    c = Client(ScriptTransport(*connections), bytearray(size), cloud.host, cloud.port)
+    backoff = Backoff(1000, 4000, attempts)
+    queue = Queue(500) if queue is None else queue
+    return Uplink(c, cloud, queue, backoff, lambda: 65535)
+
+
+def exchanges(*statuses):
+    events = []
+    for status in statuses:
+        events += [REQUEST, answer(status)]
+    return events
+
+
+def bodies(u):
+    """Return what the server was sent, request by request."""
+    found = []
+    for request in bytes(u.client.transport.sent).split(b"POST ")[1:]:
+        found.append(request[request.find(b"\r\n\r\n") + 4 :])
+    return found
+
+
+def state(u):
+    return u.accepted, u.rejected, u.retries, len(u.queue)
+
+
+def test_accepted_records_leave_the_queue_in_order():
+    u = uplink(exchanges(200, 200, 200))
+    for data in (b"one", b"two", b"three"):
+        u.queue.push(data)
+    assert u.forward() == 3
+    assert bodies(u) == [b"one", b"two", b"three"]
+    assert state(u) == (3, 0, 0, 0) and u.result == 200 and u.wait_ms == 0
+    assert u.client.connects == 1 and u.cloud.heads == [0]
+
+
+def test_nothing_is_done_when_the_queue_is_empty():
+    u = uplink()
+    assert u.forward() == 0
+    assert u.client.transport.calls == 0 and state(u) == (0, 0, 0, 0)
+
+
+def test_one_step_sends_one_record():
+    u = uplink(exchanges(200, 400, 503))
+    for data in (b"1", b"2", b"3"):
+        u.queue.push(data)
+    assert [u.step() for _ in range(3)] == [ACCEPTED, REJECTED, RETRY]
+    assert state(u) == (1, 1, 1, 1)
+
+
+def test_a_rejected_record_leaves_and_does_not_block_the_next():
+    u = uplink(exchanges(400, 200))
+    u.queue.push(b"bad")
+    u.queue.push(b"good")
+    assert u.forward() == 1
+    assert state(u) == (1, 1, 0, 0) and u.wait_ms == 0
+
+
+def test_not_now_keeps_the_record_and_backs_off():
+    u = uplink(exchanges(503, 503, 503, 503, 200))
+    u.queue.push(b"x")
+    u.queue.push(b"y")
+    for wait_ms in (1000, 2000, 4000, 4000):
+        assert u.forward() == 0
+        assert u.wait_ms == wait_ms and len(u.queue) == 2
+    u.queue.pop()
+    assert u.forward() == 1
+    assert bodies(u) == [b"x"] * 4 + [b"y"]
+    assert u.wait_ms == 0 and u.backoff.bound_ms == 1000
+
+
+def test_no_answer_keeps_the_record_and_backs_off():
+    u = uplink([REQUEST], [REQUEST, EOF], [REQUEST, b"SSH-"], exchanges(200))
+    u.queue.push(b"x")
+    u.client.transport.dialling = [_ECONNREFUSED]
+    for result in (_ECONNREFUSED, _ETIMEDOUT, -104, _ETIMEDOUT):
+        assert u.forward(50) == 0
+        assert u.result == result and u.wait_ms > 0
+    assert u.forward() == 1
+    assert state(u) == (1, 0, 4, 0)
+
+
+def test_retry_after_wins_over_the_backoff_and_leaves_it_as_it_is():
+    events = []
+    for value in (b"7", b"0", b"100000000"):
+        events += [REQUEST, answer(429, b"Retry-After: " + value + b"\r\n")]
+    u = uplink(events + exchanges(503))
+    u.queue.push(b"x")
+    for wait_ms in (7000, 0, _DAY_MS):
+        assert u.forward() == 0
+        assert u.wait_ms == wait_ms and u.backoff.done == 0
+    assert u.forward() == 0
+    assert u.wait_ms == 1000 and u.backoff.done == 1
+
+
+def test_a_retry_after_that_is_no_number_counts_as_not_given():
+    events = []
+    for value in (b"Wed, 21 Oct 2026 07:28:00 GMT", b"", b"-1", b"1.5", b"soon"):
+        events += [REQUEST, answer(503, b"Retry-After: " + value + b"\r\n")]
+    u = uplink(events)
+    u.queue.push(b"x")
+    for wait_ms in (1000, 2000, 4000, 4000, 4000):
+        u.forward()
+        assert u.wait_ms == wait_ms
+
+
+def test_the_retry_after_of_an_older_answer_does_not_count():
+    u = uplink([REQUEST, answer(503, b"Retry-After: 9\r\n"), REQUEST, EOF])
+    u.queue.push(b"x")
+    u.forward()
+    assert u.wait_ms == 9000
+    u.forward()
+    assert u.result < 0 and u.wait_ms == 1000
+
+
+def test_an_exhausted_backoff_waits_its_longest():
+    u = uplink(exchanges(*[503] * 5), attempts=2)
+    u.queue.push(b"x")
+    for wait_ms in (1000, 2000, 4000, 4000):
+        u.forward()
+        assert u.wait_ms == wait_ms
+
+
+def test_a_success_begins_the_backoff_anew():
+    for good in (200, 400):
+        u = uplink(exchanges(503, 503, good, 503))
+        u.queue.push(b"x")
+        u.queue.push(b"y")
+        for wait_ms in (1000, 2000, 1000):
+            u.forward()
+            assert u.wait_ms == wait_ms
+
+
+def test_spent_credentials_are_renewed_and_the_record_is_sent_once_more():
+    u = uplink(exchanges(401, 200, 200))
+    u.now = lambda: 1736944496
+    u.queue.push(b"x")
+    u.queue.push(b"y")
+    assert u.forward() == 2
+    assert bodies(u) == [b"x", b"x", b"y"]
+    assert u.cloud.heads == [1736944496] * 2
+    assert bytes(u.client.transport.sent).count(b"POST /2 ") == 2
+    assert state(u) == (2, 0, 0, 0)
+
+
+def test_credentials_that_are_spent_again_are_not_now():
+    u = uplink(exchanges(401, 401, 401, 200))
+    u.queue.push(b"x")
+    assert u.forward() == 0
+    assert state(u) == (0, 0, 1, 1) and u.wait_ms == 1000 and u.result == 401
+    assert u.forward() == 1
+    assert bodies(u) == [b"x"] * 4 and len(u.cloud.heads) == 3
+
+
+def test_a_record_too_long_for_the_buffer_or_the_cloud_is_rejected_unsent():
+    room = 200 - len(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length:       0\r\n\r\n")
+    for size, n in ((200, room + 1), (1000, 101)):
+        u = uplink(exchanges(200), size=size)
+        u.queue.push(bytes(n))
+        u.queue.push(b"x")
+        assert u.step() == REJECTED
+        assert u.result == _EMSGSIZE and u.client.transport.calls == 0
+        assert u.forward() == 1
+        assert state(u) == (1, 1, 0, 0) and bodies(u) == [b"x"]
+
+
+def test_records_up_to_the_limits_are_sent():
+    room = 150 - len(b"POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length:       0\r\n\r\n")
+    for size, n in ((150, room), (1000, 100), (1000, 0)):
+        u = uplink(exchanges(200), size=size)
+        u.queue.push(b"r" * n)
+        assert u.forward() == 1 and bodies(u) == [b"r" * n]
+
+
+class Busy(ScriptTransport):
+    """While the client waits for the answer, something else pushes a record."""
+
+    def wait_readable(self):
+        if self.queue and self.waits == 0:
+            self.queue.push(b"new record!")
+        self.waits -= 1
+        return super().wait_readable()
+
+
+def _busy(waits, *statuses):
+    events = []
+    for status in statuses:
+        events += [REQUEST, 0, answer(status)]
+    u = uplink(queue=Queue(26))
+    u.client.transport = t = Busy(events)
+    t.queue = u.queue
+    t.waits = waits
+    u.queue.push(b"old record!")
+    u.queue.push(b"mid record!")
+    return u
+
+
+def test_a_record_that_was_dropped_while_it_was_sent_does_not_take_another_with_it():
+    for status in (200, 400):
+        u = _busy(0, status, 200, 200)
+        u.step()
+        assert u.queue.dropped == 1 and len(u.queue) == 2
+        u.forward()
+        assert bodies(u) == [b"old record!", b"mid record!", b"new record!"]
+        assert state(u)[3] == 0
+
+
+def test_a_record_that_was_dropped_while_credentials_were_spent_is_not_sent_in_another_s_name():
+    u = _busy(0, 401, 200, 200, 200)
+    u.forward()
+    found = bodies(u)
+    assert found.count(b"mid record!") == 1, "sent twice, or lost"
+    assert found.count(b"new record!") == 1
+    assert len(u.queue) == 0
+
+
+def test_connect_opens_the_connection_and_writes_the_head():
+    u = uplink(exchanges(200))
+    assert u.connect(1234) == 0
+    assert u.client.transport.timeouts == [1234]
+    assert u.cloud.heads == [0] and not u.client.transport.sent
+    u.queue.push(b"x")
+    assert u.forward() == 1
+    assert u.client.connects == 1 and u.cloud.heads == [0]
+
+
+def test_connect_that_fails_says_why():
+    assert uplink().connect() == _ECONNREFUSED
+
+
+def test_each_exchange_has_the_time_that_forward_was_given():
+    u = uplink(exchanges(200, 200))
+    u.queue.push(b"x")
+    u.queue.push(b"y")
+    u.forward(4321)
+    assert u.client.transport.timeouts == [4321, 4321]
+
+
+def _weather(chance):
+    """Return (the kind of each connection, the connections); 0 accepts, 8 rejects."""
+    kinds = (
+        [REQUEST, answer(200, b"Connection: close\r\n")],
+        [REQUEST, answer(503, b"Connection: close\r\n")],
+        [REQUEST, answer(429, b"Retry-After: 1\r\nConnection: close\r\n")],
+        [REQUEST, answer(401, b"Connection: close\r\n")],
+        [REQUEST],
+        [REQUEST, EOF],
+        [REQUEST, answer(200)[:20], EOF],
+        [REQUEST, 0, b"rubbish\r\n"],
+        [REQUEST, answer(400, b"Connection: close\r\n")],
+    )
+    chosen = [next(chance) % len(kinds) for _ in range(80)]
+    return chosen, [list(kinds[k]) for k in chosen]
+
+
+def test_in_any_weather_no_record_is_lost_accepted_twice_or_out_of_order():
+    for seed in range(1, 15):
+        chance = lcg(seed)
+        chosen, connections = _weather(chance)
+        u = uplink(*connections)
+        pushed = []
+        for n in range(200):
+            if next(chance) & 1 and len(u.queue) < 20:
+                pushed.append(b"record %d" % n)
+                assert u.queue.push(pushed[-1])
+            u.forward(50)
+        judged = [(k, body) for k, body in zip(chosen, bodies(u)) if k in (0, 8)]
+        assert u.queue.dropped == 0
+        assert [body for k, body in judged] == pushed[: len(judged)]
+        assert u.accepted == len([1 for k, body in judged if k == 0])
+        assert u.rejected == len(judged) - u.accepted
+        assert len(u.queue) == len(pushed) - len(judged)
+        assert len(judged) > 5
