@@ -161,10 +161,11 @@ class Client:
     def _failed(self, r):
         """A kept connection that broke before the first octet of a response was stale.
 
-        A window that begins with an H may hold such octets: a read that fails does not tell.
+        A body in the window that begins with an H may be overwritten: a failed read does not tell.
         """
         self.close()
-        if self._kept and (r == _EPIPE or r == _ECONNRESET) and self._window[0] != 72:
+        whole = self._first == self.head.n or self._window[0] != 72
+        if self._kept and whole and (r == _EPIPE or r == _ECONNRESET):
             self._kept = False
             self._done = 0
             self.resends += 1

@@ -168,8 +168,9 @@ def getaddrinfo(
     family = _FAMILY.get(af, host.AF_UNSPEC)
     try:
         found = host.getaddrinfo(name, port, family, kind, proto, flags)
-    except host.gaierror as error:
-        raise OSError(f"[addrinfo error {error.errno}]") from None
+    except (host.gaierror, UnicodeError) as error:  # the latter: no name that IDNA can spell
+        number = getattr(error, "errno", host.EAI_NONAME)
+        raise OSError(f"[addrinfo error {number}]") from None
     numbers = {there: here for here, there in _FAMILY.items()}
     return [
         (numbers[entry[0]], int(entry[1]), entry[2], None, _packed(entry[0], entry[4]))
