@@ -26,6 +26,7 @@ class Request:
         self.buf = buf
         self.n = 0  # octets of the finished head
         self.method = b""
+        self._writing = False
         self._length = -1  # what the Content-Length says now
         self._at = 0  # where its digits are; 0: the head has none
 
@@ -40,6 +41,7 @@ class Request:
             raise ValueError("path")
         self.n = self._at = 0
         self._length = -1
+        self._writing = True
         self.method = method
         for part in (method, b" ", path, b" HTTP/1.1\r\nHost: ", host, b"\r\n"):
             self._put(part)
@@ -74,6 +76,7 @@ class Request:
             self._put(b"0\r\n")
             self._length = 0
         self._put(b"\r\n")
+        self._writing = False
 
     def length(self, n: int):
         """A body of n octets follows, 0 <= n < 10**7. ValueError: this head can carry none."""
@@ -91,10 +94,15 @@ class Request:
             n //= 10
 
     def _put(self, part):
-        a, self.n = self.n, self.n + len(part)
-        if self.n > len(self.buf):
+        if not self._writing:
+            raise ValueError("start() comes first, end() last")
+        e = self.n + len(part)
+        if e > len(self.buf):
+            self.n = 0
+            self._writing = False
             raise ValueError("head needs more than %d bytes" % len(self.buf))
-        self.buf[a : self.n] = part
+        self.buf[self.n : e] = part
+        self.n = e
 
 
 def _is_token(text):

@@ -34,7 +34,7 @@ def _status_line(m):
     if r != 1:
         return r
     b, a, e = m.buf, m._pos, m._eol
-    if e - a < 12 or b.find(b"HTTP/1.", a, a + 7) != a or not 48 <= b[a + 7] <= 57:
+    if b.find(b"HTTP/1.", a, a + 7) != a or not 48 <= b[a + 7] <= 57:
         return _EPROTO
     status = span.number(b, a + 9, a + 12)
     if status < 100 or b[a + 8] != 32 or (e > a + 12 and b[a + 12] != 32):
@@ -201,7 +201,7 @@ def _chunk_end(m):
 
 def _trailer(m):
     """Trailers are checked and skipped; _need counts the octets of their section, from 0."""
-    r = m._line(_TRAILERS - m._need)
+    r = m._line(_TRAILERS - 1 - m._need)
     if r != 1:
         return r
     a, e = m._pos, m._eol
