@@ -24,7 +24,7 @@ from tools.micropython import find
 
 FIRMWARE = Path(__file__).parents[1] / "firmware"
 ROOT = FIRMWARE.parent
-_HEAP = "128k"  # what an ESP32 leaves to MicroPython
+BOARD = ROOT / "boards" / "ESP32_GENERIC" / "board.json"
 _TIMEOUT_S = 120.0
 
 
@@ -45,9 +45,10 @@ class Row:
 def run(readings: int, say: Callable[[str], None]) -> list[Row]:
     """Publish `readings` readings from each runtime and compare; DemoFailed, RuntimeMissing."""
     micropython = find(32)
+    heap = json.loads(BOARD.read_text())["heap_bytes"]
     runtimes = {
         f"micropython {micropython.version} 32-bit": (
-            [*micropython.argv, "-X", f"heapsize={_HEAP}"],
+            [*micropython.argv, "-X", f"heapsize={heap}"],
             {"MICROPYPATH": f"{FIRMWARE}:.frozen"},
         ),
         f"cpython {sys.version.split()[0]} (shim)": (

@@ -110,7 +110,7 @@ def publish(folder: Path, device: Path, heap: int = 131072, publishes: int = 100
     text = _run(_PUBLISH.format(publishes=publishes), folder, device, heap)
     result, accepted, connect, octets = (int(word) for word in text.split())
     if result:
-        raise RuntimeError(f"connect() gave {result}")
+        raise RunFailed(f"connect() gave {result}")
     return Publishing(accepted, connect, octets)
 
 
