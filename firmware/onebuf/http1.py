@@ -15,7 +15,8 @@ _ENODATA = const(-61)  # the peer closed in the middle of the response
 _ECONNRESET = const(-104)  # the peer closed before the first octet of it
 _ENOENT = const(-2)  # no such field
 
-_BODY = const(2)  # the states from here on are of the content
+_CHUNK_SIZE = const(2)  # message's states: from here on the head has ended
+_LENGTH = const(4)  # from here on there are no lines
 _UNTIL_CLOSE = const(7)
 
 
@@ -136,7 +137,7 @@ class Response:
         sink(buf, off, n), if given, takes the content piece by piece, so that it may be longer
         than the buffer; it returns None, or a negative int to give up.
         """
-        self.end = self.off = self._at = at
+        self.end = self.off = self._at = self._pos = at
         self.n = 0  # octets of content
         self._result = self._interim = 0
         self._no_content = no_content
@@ -144,10 +145,10 @@ class Response:
         self._begin()
 
     def _begin(self):
-        self._state = 0
-        self._pos = self._scan = self._fields = self._at
-        self._name = self._colon = self._value_end = self._count = self._need = 0
-        self.status = 0
+        """A head begins at pos."""
+        self._scan = self._fields = self._pos
+        self._limit = self.size
+        self._state = self._name = self._need = self.status = 0
         self.content_length = -1
         self.keep_alive = True
         self._chunked = False
@@ -160,10 +161,10 @@ class Response:
             return self._result
         r = 1
         while r == 1:
-            r = message.STEPS[self._state](self)
+            r = self._step()
         if r == 0:
             to = self._pos
-            if self._state >= _BODY:
+            if self._state >= _CHUNK_SIZE:
                 to = self.off if self._sink else self.off + self.n
             self._drop(to)
             if self.end < self.size:
@@ -214,14 +215,17 @@ class Response:
         self._pos = to
         self.end = self._scan = to + rest
 
-    def _line(self, limit):
-        """Find the end of the line at pos: 1: its CRLF stands at eol; 0: not there yet."""
-        a = self._pos
-        e = self.buf.find(b"\n", max(a, self._scan), self.end)
-        if (self.end if e < 0 else e) - a > limit:
+    def _step(self):
+        """Take the state's step with the line at pos, or with the content there is."""
+        b, a, s = self.buf, self._pos, self._state
+        if s >= _LENGTH:
+            return message.STEPS[s](self, b, a, self.end)
+        e = b.find(b"\n", self._scan, self.end)
+        if (self.end if e < 0 else e) - a > self._limit:
             return _EMSGSIZE
         if e < 0:
-            self._scan = self.end
             return 0
-        self._eol = e - 1
-        return 1 if e > a and self.buf[e - 1] == 13 else _EPROTO
+        if e == a or b[e - 1] != 13:
+            return _EPROTO
+        self._pos = self._scan = e + 1
+        return message.STEPS[s](self, b, a, e - 1)
