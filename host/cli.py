@@ -53,7 +53,7 @@ def _add_cloud(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     text = "run the emulated AWS IoT endpoint until Ctrl-C"
     command = commands.add_parser("cloud", help=text, description=text)
     command.add_argument("--host", default="127.0.0.1", help="listen there (127.0.0.1)")
-    command.add_argument("--port", type=int, default=8443, help="0: any free port (8443)")
+    command.add_argument("--port", type=_port, default=8443, help="0: any free port (8443)")
     command.add_argument("--folder", type=Path, default=Path(".onebuf"), help="certificates")
     command.add_argument("--store", default=":memory:", help="SQLite file for the messages")
     command.add_argument("--thing", default="demo-thing", help="the device that may publish")
@@ -69,6 +69,12 @@ def _fault(spelling: str) -> str:
     return spelling
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
 def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "publish one message to AWS IoT through the device package"
     command = commands.add_parser("publish", help=text, description=text)
@@ -78,7 +84,7 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--cacert", type=Path, help="CA, PEM or DER (those of this computer)")
     command.add_argument("--topic", default="test/topic")
     command.add_argument("--message", default="Hello World!", help="empty: an empty payload")
-    command.add_argument("--port", type=int, default=8443)
+    command.add_argument("--port", type=_port, default=8443)
     command.add_argument("--qos", type=int, choices=(0, 1), default=1)
     command.add_argument("--address", default="", help="connect there instead of to the endpoint")
     command.add_argument("--timeout", type=float, default=30.0, help="seconds for all of it")
@@ -101,7 +107,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _cloud(options: argparse.Namespace) -> int:
     aws = AWSCloud(Authority(options.folder), Store(options.store))
-    aws.add_thing(options.thing)
+    try:
+        aws.add_thing(options.thing)
+    except ValueError as error:
+        raise SystemExit(f"onebuf: {error}") from error
     with serve(aws, options.port, options.host) as cloud:
         if options.fault:
             cloud.faults.add(options.fault)

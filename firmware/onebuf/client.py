@@ -52,9 +52,11 @@ class Client:
         self._one = bytearray(1)
         self._body = None  # where the rest of the body lies, if it is not in buf
         self._first = self._total = self._done = 0  # octets: in buf, in all, written
-        size = len(buf)
-        tails = (size // 2, 256, 64, 16, 4, 1)
-        self._tails = tuple([memoryview(buf)[size - n :] for n in tails if n <= size])
+        self._tails = []
+        n = 1
+        while 2 * n <= len(buf):
+            self._tails.insert(0, memoryview(buf)[-n:])
+            n *= 4
 
     def window(self):
         """The room behind the head: a body laid in this memoryview goes out with the head."""

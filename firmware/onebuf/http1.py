@@ -60,10 +60,15 @@ class Request:
 
     def range(self, first: int, last: int = -1):
         """Ask for octets first..last, for all from first on, or for the last -first ones."""
-        if last < -1 or (last >= 0 and not 0 <= first <= last):
+        if first < 0 and last == -1:
+            value = b"bytes=%d" % first
+        elif last == -1:
+            value = b"bytes=%d-" % first
+        elif 0 <= first <= last:
+            value = b"bytes=%d-%d" % (first, last)
+        else:
             raise ValueError("range")
-        end = b"" if first < 0 or last < 0 else b"%d" % last
-        self.field(b"Range", b"bytes=%d%s%s" % (first, b"" if first < 0 else b"-", end))
+        self.field(b"Range", value)
 
     def end(self):
         """Finish the head. One that may carry a body gets a Content-Length of fixed width.
@@ -71,7 +76,7 @@ class Request:
         The digits are padded in front with spaces (OWS, RFC 9110 section 5.5): the length of the
         head does not depend on the length of the body, and length() rewrites the digits alone.
         """
-        if self.method not in (b"GET", b"HEAD", b"DELETE", b"OPTIONS"):
+        if self.method[0] not in b"GHDO":  # GET, HEAD, DELETE, OPTIONS
             self._put(b"Content-Length:       ")
             self._at = self.n
             self._put(b"0\r\n")
