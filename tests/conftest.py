@@ -77,9 +77,12 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """Print one line for each runtime that the device's tests ran on."""
-    passed = terminalreporter.stats.get("passed", [])
-    ours = sum(report.nodeid.startswith("tests/device/") for report in passed)
-    totals: dict[str, int] = config.stash[TOTALS]
-    for runtime, number in [("cpython-shim", ours), *totals.items()]:
+    passed = [report.nodeid for report in terminalreporter.stats.get("passed", [])]
+    ours = sum(node.startswith("tests/device/") for node in passed)
+    totals = {"cpython-shim": ours, **config.stash[TOTALS]}
+    for runtime in ("cpython-shim", "micropython-64", "micropython-32"):
+        ours = sum("end_to_end" in node and runtime in node for node in passed)
+        totals[f"{runtime}, end to end"] = ours
+    for runtime, number in totals.items():
         if number:
             terminalreporter.line(f"{runtime}: {number} passed")

@@ -52,7 +52,7 @@ class Client:
         self._one = bytearray(1)
         self._body = None  # where the rest of the body lies, if it is not in buf
         self._first = self._total = self._done = 0  # octets: in buf, in all, written
-        self._tails = []
+        self._tails: list = []
         n = 1
         while 2 * n <= len(buf):
             self._tails.insert(0, memoryview(buf)[-n:])

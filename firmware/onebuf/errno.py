@@ -9,13 +9,13 @@ _TEXT = """\
 5 EIO: the runtime did not say what went wrong
 6 ENXIO: the host name has no address (DNS)
 12 ENOMEM: no memory for the connection
-13 EACCES: the server broke off TLS: client certificate missing or not accepted
-32 EPIPE: the server closed the connection
+13 EACCES: the server refused TLS: no client certificate that it accepts
+32 EPIPE: the server closed the connection while we sent
 61 ENODATA: the server closed in the middle of the response
 71 EPROTO: the response is not HTTP/1.1
 90 EMSGSIZE: the response does not fit into the buffer, or passes a limit
 101 ENETUNREACH: no network
-104 ECONNRESET: the server closed the connection without a response
+104 ECONNRESET: the server broke the connection off
 107 ENOTCONN: no request is under way
 108 ESHUTDOWN: the server closed its side
 110 ETIMEDOUT: the time was up

@@ -24,7 +24,7 @@ from host.cloud.faults import Fault, Faults, Moment
 from host.cloud.http import Answer, Call, Emulator
 from host.cloud.store import Message
 from host.cloud.tls import CONNECTION
-from host.cloud.wire import Wire, deliver, strike_connection
+from host.cloud.wire import Wire, deliver, read_body, strike_connection
 
 _LOG = logging.getLogger("onebuf.cloud")
 _HANDSHAKE_S = 10.0
@@ -146,6 +146,7 @@ class Running:
             await strike_connection(connection, fault)
             self._refuse_if_due()
             return
+        twin = connection.dup()  # asyncio closes what it is given
         CONNECTION.set(connection)
         patience = None if self._tls is None else _HANDSHAKE_S
         try:
@@ -155,17 +156,22 @@ class Running:
         except (OSError, ssl.SSLError) as error:
             self.handshake_errors.append(str(error))
             connection.close()
+            # What the client still sends must not turn the FIN into a reset: it would overtake
+            # the TLS alert that says why.
+            await strike_connection(twin, Fault("close", place="handshake"))
         except asyncio.CancelledError:
             with suppress(OSError):  # asyncio would wait for the peer's close_notify
                 connection.shutdown(socket.SHUT_RDWR)
             raise
+        finally:
+            twin.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         fault = None
         keep_alive = False
         wire = Wire(request)
         try:
-            body = await _read_body(request, self.cloud.body_limit)
+            body = await read_body(request, self.cloud.body_limit)
             fault = self.faults.take(Moment.REQUEST)
             answer = self._answer(request, body, fault)
             if request.method == "HEAD":  # RFC 9110 section 9.3.2
@@ -284,16 +290,3 @@ def _listen(host: str, port: int) -> socket.socket:
 def _client_certificate(request: web.BaseRequest) -> bytes | None:
     connection = request.get_extra_info("ssl_object")
     return None if connection is None else connection.getpeercert(binary_form=True)
-
-
-async def _read_body(request: web.BaseRequest, limit: int) -> bytes:
-    """Return the body, cut to `limit` + 1 bytes."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
-        await Wire(request).write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = bytearray()
-    while len(body) <= limit:
-        part = await request.content.read(limit + 1 - len(body))
-        if not part:
-            break
-        body += part
-    return bytes(body)

@@ -204,3 +204,16 @@ async def strike_connection(connection: socket.socket, fault: Fault) -> None:
 async def _read_away(connection: socket.socket) -> None:
     while await asyncio.get_running_loop().sock_recv(connection, 4096):
         pass
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+    """Return the body, cut to `limit` + 1 bytes."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await Wire(request).write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = bytearray()
+    while len(body) <= limit:
+        part = await request.content.read(limit + 1 - len(body))
+        if not part:
+            break
+        body += part
+    return bytes(body)

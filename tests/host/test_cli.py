@@ -1,0 +1,408 @@
+"""The command `onebuf`, as a shell runs it: output, exit status, Ctrl-C, and no secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devices import ROOT, Process
+
+from host import cli, demo
+from host.cloud.server import Running
+from host.cloud.store import Message, Store
+
+ONEBUF = (sys.executable, "-m", "host.cli")
+# Unbuffered as on a terminal; a COLUMNS of its own, or argparse would fold its error line.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
+TIMEOUT_S = 60
+ENDED_BY_CTRL_C = 130
+USAGE = 2  # argparse's exit status for a wrong command line
+
+
+def onebuf(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in folder to its end."""
+    return subprocess.run(
+        [*ONEBUF, *map(str, arguments)],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+@contextmanager
+def started(*arguments: str, folder: Path) -> Iterator[Process]:
+    """The command while it runs; its stderr goes to folder/stderr."""
+    with open(folder / "stderr", "w") as stderr:
+        process = Process([*ONEBUF, *arguments], folder, ENVIRONMENT, stderr)
+        try:
+            yield process
+        finally:
+            process.close()
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    """It failed with status, and said why in one line on stderr with all the words in it."""
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    said = done.stderr.splitlines()
+    if status == USAGE:
+        said = [line for line in said if not line.startswith("usage: ")]
+    assert len(said) == 1, done.stderr
+    for word in words:
+        assert word in said[0]
+
+
+# -- onebuf demo ----------------------------------------------------------------------------------
+
+
+def test_demo_with_json_prints_json_on_stdout_and_its_log_on_stderr(tmp_path: Path) -> None:
+    done = onebuf("demo", "--readings", 3, "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["ok"] is True
+    names = [row["runtime"].split()[0] for row in result["rows"]]
+    assert names == ["micropython", "cpython"]
+    assert [row["publishes"] for row in result["rows"]] == [3, 3]
+    assert result["rows"][0]["heap_bytes_per_publish"] == 0
+    assert all(row["median_ms"] > 0 for row in result["rows"])
+    assert done.stderr.count("  device  connect -> 0\n") == 2
+    assert len(re.findall(r"^  cloud   \{", done.stderr, re.MULTILINE)) == 6
+    assert list(tmp_path.iterdir()) == [], "the demo leaves nothing behind"
+
+
+def test_demo_prints_what_the_device_logged_what_the_cloud_received_and_a_table(
+    tmp_path: Path,
+) -> None:
+    done = onebuf("demo", "--readings", 2, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    logged = re.findall(r"^  device  (\{.*\}) -> 200", done.stdout, re.MULTILINE)
+    assert logged == re.findall(r"^  cloud   (\{.*\})$", done.stdout, re.MULTILINE)
+    assert len(logged) == 4
+    table = done.stdout.splitlines()[-3:]
+    assert table[0].split() == ["runtime", "publishes", "heap", "bytes/publish", "median", "ms"]
+    assert table[1].startswith("micropython") and table[2].startswith("cpython")
+
+
+def failing_demo(capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the demo in this process: the error that its JSON tells."""
+    assert cli.main(["demo", "--readings", "3", "--json"]) == 1
+    output = capsys.readouterr()
+    result = json.loads(output.out)
+    assert result["ok"] is False
+    assert output.err.splitlines()[-1] == f"onebuf: {result['error']}"
+    return result["error"]
+
+
+def test_demo_when_the_cloud_takes_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve = demo.serve
+
+    def serve_badly(*arguments: Any) -> Running:
+        cloud = serve(*arguments)
+        cloud.faults.add("throttle(0)x1000")
+        return cloud
+
+    monkeypatch.setattr(demo, "serve", serve_badly)
+    assert "3 readings, 0 logged as accepted, 0 received" in failing_demo(capsys)
+
+
+def test_demo_when_the_cloud_loses_a_message_that_it_accepted_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = Store.add
+
+    def lose_one(self: Store, message: Message) -> None:
+        if b'"seq":1,' not in message.payload:
+            add(self, message)
+
+    monkeypatch.setattr(Store, "add", lose_one)
+    assert "3 readings, 3 logged as accepted, 2 received" in failing_demo(capsys)
+
+
+def test_demo_when_the_cloud_changes_a_message_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = Running.messages
+
+    def reversed_messages(self: Running, topic: str | None = None) -> list[Message]:
+        return messages(self, topic)[::-1]
+
+    monkeypatch.setattr(Running, "messages", reversed_messages)
+    assert "3 readings, 3 logged as accepted, 3 received" in failing_demo(capsys)
+
+
+@pytest.mark.parametrize("runtime", ["micropython", "cpython"])
+def test_demo_when_interrupted_ends_with_its_children_and_without_a_traceback(
+    runtime: str, tmp_path: Path
+) -> None:
+    readings = "100000" if runtime == "micropython" else "15"
+    with started("demo", "--readings", readings, folder=tmp_path) as process:
+        while not process.line().startswith(runtime):
+            pass
+        while "-> 200" not in process.line():
+            pass
+        process.interrupt()
+        begun = time.monotonic()
+        assert process.wait() == ENDED_BY_CTRL_C
+        assert time.monotonic() - begun < 5
+        assert not process.left_children()
+        assert "Traceback" not in "\n".join(process.rest())
+    assert (tmp_path / "stderr").read_text() == ""
+
+
+# -- onebuf cloud ---------------------------------------------------------------------------------
+
+
+class Cloud:
+    """A running `onebuf cloud`: what it printed first, and its files."""
+
+    def __init__(self, process: Process, folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.lines = [process.line()]
+        while self.lines[-1] or len(self.lines) < 3:
+            self.lines.append(process.line())
+        match = re.fullmatch(r"AWS IoT, emulated: (\S+) on (\S+):(\d+), .*", self.lines[0])
+        assert match is not None
+        self.endpoint, self.host, self.port = match[1], match[2], int(match[3])
+
+    @property
+    def curl(self) -> str:
+        return "\n".join(self.lines[2:-1])
+
+    def publish(self, form: str = "pem", **changes: object) -> subprocess.CompletedProcess[str]:
+        """Run `onebuf publish` against it; changes win over the right options."""
+        key = "demo-thing.key.pem" if form == "pem" else "demo-thing.key.der"
+        options: dict[str, object] = {
+            "endpoint": self.endpoint,
+            "address": self.host,
+            "port": self.port,
+            "cert": self.folder / f"demo-thing.{form}",
+            "key": self.folder / key,
+            "cacert": self.folder / f"ca.{form}",
+            **changes,
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return onebuf("publish", *words, folder=self.folder.parent)
+
+
+@contextmanager
+def running_cloud(folder: Path, *arguments: str) -> Iterator[Cloud]:
+    words = ("cloud", "--port", "0", "--folder", "my certificates", *arguments)
+    with started(*words, folder=folder) as process:
+        yield Cloud(process, folder / "my certificates")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        yield cloud
+
+
+def test_cloud_prints_a_curl_line_that_publishes_when_pasted_and_then_the_message(
+    cloud: Cloud,
+) -> None:
+    assert shutil.which("curl"), "this test needs curl"
+    done = subprocess.run(
+        ["sh", "-c", cloud.curl],
+        cwd=cloud.folder.parent,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["message"] == "OK"
+    assert cloud.process.line() == 'demo-thing topic qos=1 { "message": "Hello, world" }'
+
+
+@pytest.mark.parametrize("fault", [(), ("--fault", "stall(handshake),stall")])
+def test_cloud_when_interrupted_ends_at_once_and_without_a_traceback(
+    fault: tuple[str, ...], tmp_path: Path
+) -> None:
+    with running_cloud(tmp_path, *fault) as cloud:
+        idle = socket.create_connection((cloud.host, cloud.port), 5)
+        cloud.process.interrupt()
+        begun = time.monotonic()
+        assert cloud.process.wait() == ENDED_BY_CTRL_C
+        assert time.monotonic() - begun < 5
+        assert not cloud.process.left_children()
+        assert cloud.process.rest() == []
+        idle.close()
+    assert (tmp_path / "stderr").read_text() == ""
+
+
+def test_cloud_when_started_again_keeps_its_certificates_and_its_messages(tmp_path: Path) -> None:
+    store = ("--store", "messages.sqlite")
+    with running_cloud(tmp_path, *store) as cloud:
+        assert cloud.publish(message="kept").returncode == 0
+    certificate = (tmp_path / "my certificates" / "ca.pem").read_bytes()
+    with running_cloud(tmp_path, *store) as cloud:
+        assert cloud.publish(message="second").returncode == 0
+        assert (cloud.folder / "ca.pem").read_bytes() == certificate
+    assert [m.payload for m in Store(tmp_path / "messages.sqlite").messages()] == [
+        b"kept",
+        b"second",
+    ]
+
+
+def test_cloud_with_a_fault_gives_it_to_the_first_request(tmp_path: Path) -> None:
+    with running_cloud(tmp_path, "--fault", "error(503),close(head)") as cloud:
+        assert_one_line(cloud.publish(), 1, "status 503", "ServiceUnavailableException")
+        assert_one_line(cloud.publish(), 1, "ENODATA")
+        assert cloud.publish().returncode == 0
+
+
+def test_cloud_when_its_port_is_taken_says_so_in_one_line(cloud: Cloud, tmp_path: Path) -> None:
+    done = onebuf("cloud", "--port", cloud.port, folder=tmp_path)
+    assert_one_line(done, 1, "in use", str(cloud.port))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--fault", "explode", ("'explode'", "unknown", "drip")),
+        ("--fault", "drip(soon)", ("'drip(soon)'", "number")),
+        ("--fault", "throttle,", ("want name",)),
+        ("--port", "many", ("--port", "many")),
+    ],
+)
+def test_cloud_with_a_misspelled_option_is_refused_with_the_reason(
+    option: str, value: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = onebuf("cloud", option, value, folder=tmp_path)
+    assert_one_line(done, USAGE, option, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("option", "value"), [("--thing", "ca"), ("--port", "99999")])
+def test_cloud_with_an_impossible_option_is_refused_in_one_line(
+    option: str, value: str, tmp_path: Path
+) -> None:
+    done = onebuf("cloud", option, value, folder=tmp_path)
+    assert done.returncode in (1, USAGE)
+    assert_one_line(done, done.returncode, value)
+
+
+# -- onebuf publish -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["pem", "der"])
+def test_publish_when_all_is_right_prints_the_answer(cloud: Cloud, form: str) -> None:
+    done = cloud.publish(form, topic="test/topic", message=f"from {form}", qos=0)
+    assert (done.returncode, done.stderr) == (0, "")
+    status, body = done.stdout.splitlines()
+    assert status == "Response status: 200"
+    assert body.startswith('Response body: {"message":"OK",')
+    assert cloud.process.line() == f"demo-thing test/topic qos=0 from {form}"
+
+
+def test_publish_of_more_than_its_buffer_arrives(cloud: Cloud) -> None:
+    message = "x" * 100_000
+    assert cloud.publish(message=message).returncode == 0
+    assert cloud.process.line() == f"demo-thing test/topic qos=1 {message}"
+
+
+def test_publish_of_an_empty_message_arrives(cloud: Cloud) -> None:
+    assert cloud.publish(message="").returncode == 0
+    assert cloud.process.line() == "demo-thing test/topic qos=1 "
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "word"),
+    [
+        ("topic", "a/+/b", "topic"),
+        ("topic", "", "topic"),
+        ("topic", "a/b/c/d/e/f/g/h/i", "topic"),
+        ("topic", "$SYS/x", "topic"),
+        ("topic", "a\r\nb", "topic"),
+        ("endpoint", "https://example.com", "endpoint"),
+        ("endpoint", "other.example", "EKEYREJECTED"),
+        ("cacert", "missing.pem", "missing.pem"),
+        ("cert", "missing.pem", "missing.pem"),
+        ("port", 1, "ECONNREFUSED"),
+    ],
+)
+def test_publish_with_a_wrong_option_says_so_in_one_line(
+    cloud: Cloud, option: str, value: object, word: str
+) -> None:
+    assert_one_line(cloud.publish(**{option: value}), 1, word)
+
+
+def test_publish_with_a_qos_that_aws_has_not_is_refused(cloud: Cloud) -> None:
+    assert_one_line(cloud.publish(qos=2), USAGE, "--qos", "2")
+
+
+def test_publish_without_a_required_option_is_refused(tmp_path: Path) -> None:
+    assert_one_line(onebuf("publish", folder=tmp_path), USAGE, "--endpoint", "--cert", "--key")
+
+
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        ({"cacert": "demo-thing.pem"}, "EKEYREJECTED"),
+        ({"cert": "demo-thing.key.pem"}, "cert"),
+        ({"key": "demo-thing.pem"}, "key"),
+        ({"key": "server.key"}, "invalid"),
+        ({"cert": "demo-thing.key.pem", "key": "demo-thing.pem"}, ""),
+    ],
+)
+def test_publish_with_the_wrong_file_says_so_in_one_line(
+    cloud: Cloud, files: dict[str, str], word: str
+) -> None:
+    done = cloud.publish(**{option: cloud.folder / name for option, name in files.items()})
+    assert_one_line(done, 1, word)
+    assert_no_secret(cloud, done.stdout + done.stderr)
+
+
+def test_publish_with_a_computers_own_authorities_refuses_the_emulated_cloud(
+    cloud: Cloud,
+) -> None:
+    words = ("--endpoint", cloud.endpoint, "--address", cloud.host, "--port", cloud.port)
+    pair = (
+        "--cert",
+        cloud.folder / "demo-thing.pem",
+        "--key",
+        cloud.folder / "demo-thing.key.pem",
+    )
+    done = onebuf("publish", *words, *pair, folder=cloud.folder.parent)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+
+
+def assert_no_secret(cloud: Cloud, output: str) -> None:
+    """Neither key, in none of the forms that bytes are printed in, nor a part of it."""
+    plain = re.sub(r"\s|\\n|\\r", "", output)
+    assert "PRIVATE" not in output
+    for name in ("ca.key", "server.key", "demo-thing.key.pem"):
+        pem = (cloud.folder / name).read_text().splitlines()
+        octets = base64.b64decode("".join(pem[1:-1]))
+        secret = octets[7:39]  # SEC 1 (RFC 5915): version, then the 32 octets of the key
+        for form in (secret.hex(), str(secret)[2:20], base64.b64encode(octets).decode()[12:40]):
+            assert form not in plain
+
+
+def test_secrets_appear_in_no_output(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as cloud:
+        said = [*cloud.lines]
+        outputs = [cloud.publish(), cloud.publish(topic="#"), cloud.publish(port=1)]
+        outputs.append(cloud.publish(cacert=cloud.folder / "demo-thing.key.pem"))
+        cloud.process.interrupt()
+        said += cloud.process.rest()
+        for done in outputs:
+            said += [done.stdout, done.stderr]
+        assert_no_secret(cloud, "\n".join(said))
