@@ -3,6 +3,7 @@
 The server is in the same program: what it does stands between the steps of the transport.
 """
 
+import errno
 import time
 
 import onebuf.port.micropython as port
@@ -178,6 +179,14 @@ def test_silence_is_a_time_out_within_the_deadline():
         before = time.ticks_ms()
         assert read(peer.transport, 1) == (_ETIMEDOUT, b"")
         assert timeout_ms <= since(before) + 1 and since(before) < timeout_ms + _SLACK_MS
+    peer.close()
+
+
+def test_a_time_out_of_weeks_is_one_of_days():
+    peer = opened()
+    for timeout_ms in (2**29 - 1, 2**29, 2**30 - 1):
+        peer.transport.start(timeout_ms)
+        assert peer.transport.readinto(window(4)) == 0
     peer.close()
 
 
@@ -408,6 +417,10 @@ def test_errors_after_the_handshake_are_told_by_number():
         (OSError(104), _ECONNRESET),
         (OSError(-104), _ECONNRESET),
         (OSError(32), _EPIPE),
+        (OSError(errno.ENOTCONN), _ECONNRESET),
+        (OSError(errno.ECONNABORTED), _ECONNRESET),
+        (OSError(errno.ETIMEDOUT), -110),
+        (OSError(errno.EHOSTUNREACH), -113),
         (OSError(-0x7180, "MAC"), -0x7180),
         (OSError(), _EIO),
         (MemoryError(), _ENOMEM),

@@ -31,17 +31,19 @@ _EPROTO = const(-71)
 _ECONNRESET = const(-104)
 _ESHUTDOWN = const(-108)
 _ETIMEDOUT = const(-110)
+_EHOSTUNREACH = const(-113)
 # the server's certificate is not valid now: it expired, or our clock lies
 _EKEYEXPIRED = const(-127)
 _EKEYREJECTED = const(-129)  # it is not this host's, or not signed by our CA
 
-_FATAL_ALERT = const(-0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
-_CONN_EOF = const(-0x7280)  # MBEDTLS_ERR_SSL_CONN_EOF: FIN without close_notify
+_FATAL_ALERT = const(0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
+_CONN_EOF = const(0x7280)  # MBEDTLS_ERR_SSL_CONN_EOF: FIN without close_notify
 
 _IPPROTO_TCP = const(6)
 _TCP_NODELAY = const(1)
 
 _ERRORS = (OSError, ValueError, MemoryError)
+_LONGEST_MS = const(0x0FFFFFFF)  # three days: ticks are compared within half their period
 _SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait for octets to read
 
 
@@ -84,7 +86,7 @@ class Transport:
         self._deadline = 0
 
     def start(self, timeout_ms: int):
-        self._deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
+        self._deadline = time.ticks_add(time.ticks_ms(), min(timeout_ms, _LONGEST_MS))
 
     def connect(self, host: str, port: int) -> int:
         if self._left() <= 0:
@@ -221,16 +223,20 @@ def _poller(sock, events):
 
 
 def _number(e):
-    """What an exception of socket or tls says, as -errno."""
+    """What an exception says, as -errno with Linux's number, whatever the runtime's is."""
     if isinstance(e, MemoryError):
         return _ENOMEM
     if isinstance(e, ValueError):  # mbedTLS tells in words why it refuses a certificate
         text = str(e)
         late = "future" in text or "expired" in text
         return _EKEYREJECTED if not late or "CN" in text or "signed" in text else _EKEYEXPIRED
-    n = e.errno or -_EIO  # under heap_lock() MicroPython raises it without its number
-    if n == _CONN_EOF:
+    n = abs(e.errno or _EIO)  # under heap_lock() MicroPython raises it without its number
+    if n == _CONN_EOF or n == errno.ENOTCONN or n == errno.ECONNABORTED:
         return _ECONNRESET
     if n == _FATAL_ALERT:
         return _EACCES
-    return -n if n > 0 else n
+    if n == errno.ETIMEDOUT:
+        return _ETIMEDOUT
+    if n == errno.EHOSTUNREACH:
+        return _EHOSTUNREACH
+    return -n
