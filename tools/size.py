@@ -22,7 +22,7 @@ from host.device_files import provision
 from tools.micropython import find
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "firmware" / "onebuf"
+FIRMWARE = ROOT / "firmware"
 # What firmware/main.py imports for AWS IoT, in its order.
 AWS_IMPORTS = ("backoff", "client", "cloud.aws", "port.micropython", "queue", "uplink")
 _TIMEOUT_S = 60
@@ -79,12 +79,13 @@ class Publishing:
 
 
 def compile_package(folder: Path) -> dict[str, int]:
-    """Compile the package and main.py to folder as .mpy, -O3: each module's size in octets."""
+    """Compile to folder what a board for AWS IoT is given: the .mpy size of each module."""
     sizes = {}
-    for source in [*sorted(PACKAGE.rglob("*.py")), ROOT / "firmware" / "main.py"]:
-        name = source.relative_to(ROOT / "firmware")
-        module = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
-        sizes[module] = _compile(source, module, folder / name.with_suffix(".mpy"))
+    files = [source for _, source in json.loads((FIRMWARE / "aws.json").read_text())["urls"]]
+    for file in [*files, "main.py"]:
+        name = Path(file).with_suffix("")
+        module = ".".join(name.parts).removesuffix(".__init__")
+        sizes[module] = _compile(FIRMWARE / file, module, folder / name.with_suffix(".mpy"))
     return sizes
 
 
@@ -168,13 +169,13 @@ def main() -> None:
         folder = Path(name)
         sizes = compile_package(folder)
         ram, modules = ram_after_import(folder)
-        source_ram, _ = ram_after_import(ROOT / "firmware")
+        source_ram, _ = ram_after_import(FIRMWARE)
         figures = publish(folder, device)
         heap = smallest_heap(folder, device)
-    for module in modules:
-        octets = sizes[module]
-        print(f"{module:<28}{octets:>7} B .mpy")
-    total = sum(sizes[m] for m in modules)
+    here = [module for module in modules if module in sizes]  # the others are mere folders
+    for module in here:
+        print(f"{module:<28}{sizes[module]:>7} B .mpy")
+    total = sum(sizes[module] for module in here)
     print(f"{'AWS path, all of it':<28}{total:>7} B .mpy")
     print(f"{'RAM after import':<28}{ram:>7} B from .mpy, {source_ram} B from .py")
     print(f"{'heap for connect()':<28}{figures.connect:>7} B held")
