@@ -37,6 +37,6 @@ fuzz: $(READY) ## Feed the response parser a million inputs
 	@$(BIN)/python -m tests.host.fuzz_http1 --inputs 1000000
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv .cache .onebuf .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
 .PHONY: help demo cloud test lint size fuzz clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except KeyboardInterrupt:
         return 130
-    except (demo.DemoFailed, RuntimeMissing, publish.Failed, OSError) as error:
+    except (demo.DemoFailed, RuntimeMissing, publish.Failed, OSError, sqlite3.Error) as error:
         print(f"onebuf: {error}", file=sys.stderr)
         return 1
 
@@ -44,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "publish from real MicroPython and from CPython to an emulated cloud, and compare"
     command = commands.add_parser("demo", help=text, description=text)
-    command.add_argument("--readings", type=int, default=20, help="publishes for each runtime")
+    command.add_argument("--readings", type=_count, default=20, help="publishes for each runtime")
     command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     command.set_defaults(command=_demo)
 
@@ -69,6 +70,22 @@ def _fault(spelling: str) -> str:
     return spelling
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 to 100000")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of up to 86400 s")
+    return seconds
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
@@ -87,7 +104,7 @@ def _add_publish(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--port", type=_port, default=8443)
     command.add_argument("--qos", type=int, choices=(0, 1), default=1)
     command.add_argument("--address", default="", help="connect there instead of to the endpoint")
-    command.add_argument("--timeout", type=float, default=30.0, help="seconds for all of it")
+    command.add_argument("--timeout", type=_seconds, default=30.0, help="seconds for all of it")
     command.set_defaults(command=_publish)
 
 
@@ -107,6 +124,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _cloud(options: argparse.Namespace) -> int:
     aws = AWSCloud(Authority(options.folder), Store(options.store))
+    (options.folder / ".gitignore").write_text("*\n")  # private keys are nothing to commit
     try:
         aws.add_thing(options.thing)
     except ValueError as error:

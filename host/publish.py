@@ -29,11 +29,9 @@ def publish(options: argparse.Namespace) -> tuple[int, str]:
     )
     try:
         cloud = aws.AWS(options.endpoint, options.topic, options.qos, options.port)
-        context = port.tls_context(
-            _trusted(options.cacert), options.cert.read_bytes(), options.key.read_bytes()
-        )
     except ValueError as error:
         raise Failed(str(error)) from error
+    context = _context(port, options)
     client = device.load("onebuf.client").Client(
         port.Transport(context, options.address), bytearray(_BUFFER), cloud.host, cloud.port
     )
@@ -46,6 +44,19 @@ def publish(options: argparse.Namespace) -> tuple[int, str]:
         client.close()
     body = response.buf[response.off : response.off + response.n]
     return response.status, body.decode(errors="replace")
+
+
+def _context(port: Any, options: argparse.Namespace) -> Any:
+    """The TLS context; Failed names the file that cannot be used."""
+    ca = _trusted(options.cacert)
+    try:
+        port.tls_context(ca)
+    except ValueError as error:
+        raise Failed(f"{options.cacert}: no CA certificate, PEM or DER") from error
+    try:
+        return port.tls_context(ca, options.cert.read_bytes(), options.key.read_bytes())
+    except ValueError as error:
+        raise Failed(f"{options.cert} or {options.key}: {error}") from error
 
 
 def _trusted(cacert: Path | None) -> bytes:

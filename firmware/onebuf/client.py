@@ -100,7 +100,9 @@ class Client:
         room = len(self.window())
         if not self.head.n or not room or (body is None and n > room):
             raise ValueError("no head, or no room behind it")
-        if body is not None and (isinstance(body, str) or not 0 <= off <= off + n <= len(body)):
+        if body is not None and not (
+            isinstance(body, span.OCTETS) and 0 <= off <= off + n <= len(body)
+        ):
             raise ValueError("body: bytes, and off, n within")
         self.head.length(n)
         self.transport.start(timeout_ms)
@@ -112,7 +114,10 @@ class Client:
         self._state = _SENDING if self._kept else _OPENING
 
     def poll(self) -> int:
-        """Go on as far as possible without waiting: 0: not finished; the status; or -errno."""
+        """Go on as far as possible without waiting: 0: not finished; the status; or -errno.
+
+        With nothing under way it is 2 on an open connection, and -ENOTCONN on none.
+        """
         r = 1
         while r == 1:
             r = _STEPS[self._state](self)

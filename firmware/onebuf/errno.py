@@ -8,6 +8,7 @@ _TEXT = """\
 2 ENOENT: the response has no such field
 5 EIO: the runtime did not say what went wrong
 6 ENXIO: the host name has no address (DNS)
+7 E2BIG: the payload is longer than the cloud, or the buffer, takes
 12 ENOMEM: no memory for the connection
 13 EACCES: the server refused TLS: no client certificate that it accepts
 32 EPIPE: the server closed the connection while we sent

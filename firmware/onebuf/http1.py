@@ -25,7 +25,8 @@ class Request:
 
     def __init__(self, buf):
         self.buf = buf
-        self.n = 0  # octets of the finished head
+        self.n = 0  # octets of the head; 0 until it is finished
+        self._end = 0
         self.method = b""
         self._writing = False
         self._length = -1  # what the Content-Length says now
@@ -33,6 +34,7 @@ class Request:
 
     def start(self, method: bytes, host: bytes, path: bytes = b"/"):
         """Write the request line and Host (RFC 9112 section 3). ValueError: not sendable."""
+        self.n = 0
         path = path or b"/"
         if not _is_token(method):
             raise ValueError("method")
@@ -40,7 +42,7 @@ class Request:
             raise ValueError("host")
         if path[0] != 47 or not _visible(path):
             raise ValueError("path")
-        self.n = self._at = 0
+        self._end = self._at = 0
         self._length = -1
         self._writing = True
         self.method = method
@@ -78,11 +80,12 @@ class Request:
         """
         if self.method[0] not in b"GHDO":  # GET, HEAD, DELETE, OPTIONS
             self._put(b"Content-Length:       ")
-            self._at = self.n
+            self._at = self._end
             self._put(b"0\r\n")
             self._length = 0
         self._put(b"\r\n")
         self._writing = False
+        self.n = self._end
 
     def length(self, n: int):
         """A body of n octets follows, 0 <= n < 10**7. ValueError: this head can carry none."""
@@ -102,13 +105,12 @@ class Request:
     def _put(self, part):
         if not self._writing:
             raise ValueError("start() comes first, end() last")
-        e = self.n + len(part)
+        e = self._end + len(part)
         if e > len(self.buf):
-            self.n = 0
             self._writing = False
             raise ValueError("head needs more than %d bytes" % len(self.buf))
-        self.buf[self.n : e] = part
-        self.n = e
+        self.buf[self._end : e] = part
+        self._end = e
 
 
 def _is_token(text):

@@ -1,5 +1,7 @@
 """For those who write three lines: publish() waits until the cloud has the payload, or raises."""
 
+from onebuf import span
+from onebuf.errno import strerror
 from onebuf.outcome import ACCEPTED, REJECTED
 from onebuf.uplink import Uplink
 
@@ -8,7 +10,7 @@ class PublishError(OSError):
     """errno: 0, or what onebuf.errno.strerror(-errno) explains; status: the answer's, or 0."""
 
     def __init__(self, result):
-        super().__init__(max(-result, 0), "status %d" % result if result > 0 else "no answer")
+        super().__init__(max(-result, 0), strerror(result))
         self.status = max(result, 0)
 
 
@@ -27,7 +29,9 @@ class Publisher(Uplink):
         super().__init__(client, cloud, None, None, None, now)
 
     def publish(self, payload, timeout_ms: int = 30000):
-        """Send payload, bytes-like, within timeout_ms. Raises NotNow or Refused."""
+        """Send payload, octets, within timeout_ms. Raises NotNow, Refused, ValueError."""
+        if not isinstance(payload, span.OCTETS):
+            raise ValueError("payload: bytes")
         judgement = self.exchange(payload, timeout_ms)
         if judgement != ACCEPTED:
             raise (Refused if judgement == REJECTED else NotNow)(self.result)

@@ -2,12 +2,15 @@
 
     | free | n n data | n n data | free |     two octets of length stand before each record
 A record is never split: one that does not fit at the end is laid at the beginning. peek() copies
-the oldest one to where it is sent from, so that push() may drop it while it is being sent.
+the oldest one to where it is sent from, so that push() may drop it before it has been sent. All of
+it is for one thread; it is not for callbacks of timers and interrupts.
 """
 
 from io import BytesIO
 
 from micropython import const
+
+from onebuf import span
 
 _EMSGSIZE = const(-90)
 
@@ -34,12 +37,12 @@ class Queue:
         return self._count
 
     def push(self, data) -> bool:
-        """Append a record, bytes-like. False: too long for the queue, or full and not dropping.
+        """Append a record, octets. False: too long for the queue, or full and not dropping.
 
-        ValueError: text, which has no octets yet.
+        ValueError: not octets.
         """
-        if isinstance(data, str):
-            raise ValueError("bytes, not text")
+        if not isinstance(data, span.OCTETS):
+            raise ValueError("record: bytes")
         n = len(data)
         if n > min(self._size - 2, 0xFFFF):
             return False

@@ -7,6 +7,8 @@ from micropython import const
 
 _HUGE = const(0x3FFFFFF)  # 64 MiB - 1: more than any response that a device asks for
 
+OCTETS = (bytes, bytearray, memoryview)  # what a payload may be
+
 # One bit for each of the 128 ASCII characters that may stand in a token (RFC 9110 section 5.6.2).
 _TCHAR = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
 

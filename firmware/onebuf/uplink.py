@@ -10,6 +10,7 @@ _ACCEPTED = const(0)  # these are outcome's
 _RETRY = const(1)
 _REAUTH = const(2)
 _REJECTED = const(3)
+_E2BIG = const(-7)
 _EMSGSIZE = const(-90)
 _TIMEOUT_MS = const(30000)
 _DAY_S = const(86400)
@@ -90,10 +91,13 @@ class Uplink:
         else:
             n = len(body)
         if not 0 <= n <= self.cloud.max_payload:
-            self.result = _EMSGSIZE
+            self.result = _E2BIG
             return _REJECTED
-        self.result = self.client.request(body, 0, n, timeout_ms)
-        return self.cloud.outcome(self.client.response) if self.result > 0 else _RETRY
+        r = self.result = self.client.request(body, 0, n, timeout_ms)
+        reply = self.client.response
+        if r == _EMSGSIZE:  # too long for us, but the cloud has said what becomes of the record
+            r = reply.status
+        return self.cloud.outcome(reply) if r >= 200 else _RETRY
 
     def _sign(self):
         if not self._signed:

@@ -466,6 +466,16 @@ def test_a_head_that_leaves_no_room_for_a_response_is_a_value_error():
     client(size=n + 1).start()
 
 
+def test_a_head_that_is_not_finished_is_a_value_error():
+    c = client([REQUEST, OK])
+    c.head.start(b"POST", b"h", b"/t")
+    raises(ValueError, c.start)
+    c.head.end()
+    assert c.request() == 200
+    raises(ValueError, c.head.start, b"POST", b"h", b"no path")
+    raises(ValueError, c.start)
+
+
 def test_a_request_without_a_head_is_a_value_error():
     c = Client(ScriptTransport([]), bytearray(64), "h", 80)
     raises(ValueError, c.start)

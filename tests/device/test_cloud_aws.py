@@ -89,8 +89,18 @@ def test_another_qos_than_0_or_1_is_refused():
 
 
 def test_an_endpoint_that_is_no_host_name_is_refused():
-    for endpoint in ("", "https://h.example", "h.example:8443", "h.example/x"):
+    for endpoint in ("", "https://h.example", "h.example:8443", "h.example/x", "h\r\n", "h x"):
         raises(ValueError, AWS, endpoint, "t")
+
+
+def test_a_port_that_is_none_is_refused():
+    for number in (-1, 0, 65536):
+        raises(ValueError, AWS, "h.example", "t", 1, number)
+
+
+def test_basic_ingest_without_a_rule_is_refused():
+    for topic in ("$aws/rules//x", "$aws/rules/", "$aws/rules/r", "$aws/rule/r/x"):
+        raises(ValueError, AWS, "h.example", topic)
 
 
 def test_octets_that_would_split_the_head_are_refused_before_anything_is_sent():

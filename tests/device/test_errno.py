@@ -6,6 +6,7 @@ NAMES = {
     -2: "ENOENT",
     -5: "EIO",
     -6: "ENXIO",
+    -7: "E2BIG",
     -12: "ENOMEM",
     -13: "EACCES",
     -32: "EPIPE",

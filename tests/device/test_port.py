@@ -375,6 +375,36 @@ def handshake(context):
     return r
 
 
+class FakeTLSOfFewWords(FakeTLS):
+    """Its sockets do not tell when the handshake is over."""
+
+    def wrap_socket(self, sock, server_hostname=None, do_handshake_on_connect=True):
+        return Socket(sock)
+
+
+class Socket:
+    def __init__(self, sock):
+        self.readinto = sock.readinto
+        self.write = sock.write
+        self.close = sock.close
+
+
+def test_a_runtime_that_does_not_tell_the_end_of_the_handshake_connects():
+    assert handshake(FakeTLSOfFewWords()) == 1
+
+
+def test_waiting_before_the_first_step_does_not_wait():
+    peer = LoopbackPeer()
+    c = Client(peer.transport, bytearray(200), "localhost", peer.port)
+    c.head.start(b"GET", b"localhost", b"/")
+    c.head.end()
+    c.start(timeout_ms=1000)
+    assert c.wait() == 0
+    assert c.poll() == 0
+    c.close()
+    peer.close()
+
+
 def test_a_certificate_that_is_refused_tells_why():
     for text, result in (
         ("\nThe certificate Common Name (CN) does not match with the expected CN\n", _BAD),

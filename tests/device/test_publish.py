@@ -6,7 +6,7 @@ from onebuf.cloud.aws import AWS
 from onebuf.publish import NotNow, Publisher, PublishError, Refused
 from script_transport import REQUEST, ScriptTransport
 
-_EMSGSIZE = 90
+_E2BIG = 7
 _ETIMEDOUT = 110
 _ECONNREFUSED = 111
 
@@ -66,7 +66,7 @@ def test_no_answer_raises_not_now_with_the_number():
 def test_a_payload_beyond_the_limit_of_the_cloud_raises_refused_unsent():
     p = publisher(200)
     error = raises(Refused, p.publish, bytes(AWS.max_payload + 1))
-    assert error.errno == _EMSGSIZE and error.status == 0
+    assert error.errno == _E2BIG and error.status == 0
     assert p.client.transport.calls == 0 and p.accepted == 0
 
 

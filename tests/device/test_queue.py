@@ -1,5 +1,7 @@
 """The queue in RAM, held against a list."""
 
+from array import array
+
 from checks import check_queue, lcg, raises
 from onebuf.queue import Queue
 
@@ -181,8 +183,8 @@ def test_nothing_is_dropped_while_there_is_room_behind_the_last_record():
         assert (len(q), q.dropped) == (2, 0)
 
 
-def test_text_is_refused_because_its_length_is_not_its_number_of_octets():
+def test_what_has_another_length_than_octets_is_refused():
     q = Queue(64)
-    for text in ("abc", "\u00e9\u00e9"):
+    for text in ("abc", "\u00e9\u00e9", array("H", [1, 2, 3]), 5, None):
         raises((TypeError, ValueError), q.push, text)
         assert len(q) == 0

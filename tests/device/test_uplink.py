@@ -8,6 +8,7 @@ from onebuf.queue import Queue
 from onebuf.uplink import Uplink
 from script_transport import EOF, REQUEST, ScriptTransport
 
+_E2BIG = -7
 _EMSGSIZE = -90
 _ETIMEDOUT = -110
 _ECONNREFUSED = -111
@@ -200,9 +201,32 @@ def test_a_record_too_long_for_the_buffer_or_the_cloud_is_rejected_unsent():
         u.queue.push(bytes(n))
         u.queue.push(b"x")
         assert u.step() == REJECTED
-        assert u.result == _EMSGSIZE and u.client.transport.calls == 0
+        assert u.result == _E2BIG and u.client.transport.calls == 0
         assert u.forward() == 1
         assert state(u) == (1, 1, 0, 0) and bodies(u) == [b"x"]
+
+
+def test_an_answer_too_long_for_the_buffer_is_judged_by_its_status():
+    for rest in (
+        b"Content-Length: 500\r\n\r\n" + bytes(90),
+        b"A: " + b"b" * 300,
+        b"Transfer-Encoding: chunked\r\n\r\n1f4\r\n",
+    ):
+        for status, outcome in ((200, ACCEPTED), (400, REJECTED), (503, RETRY)):
+            u = uplink([REQUEST, b"HTTP/1.1 %d\r\n" % status + rest], exchanges(200))
+            u.queue.push(b"x")
+            assert u.step() == outcome
+            assert u.result == _EMSGSIZE
+            assert len(u.queue) == (outcome == RETRY)
+            assert bodies(u) == [b"x"]
+
+
+def test_an_answer_without_end_or_status_is_no_verdict():
+    for data in (b"H" * 300, b"HTTP/1.1 100\r\nA: " + b"b" * 300):
+        u = uplink([REQUEST, data], exchanges(200))
+        u.queue.push(b"x")
+        assert u.step() == RETRY
+        assert u.result == _EMSGSIZE and len(u.queue) == 1
 
 
 def test_records_up_to_the_limits_are_sent():

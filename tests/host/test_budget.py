@@ -16,8 +16,8 @@ from devices import FIRMWARE, ROOT
 
 from tools import size
 
-# The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. They
-# may only fall: DESIGN.md wants 10 KiB and 16 KiB.
+# The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
+# is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB.
 MPY_BUDGET = 12_400
 RAM_BUDGET = 19_968
 MODULE_BUDGET = 200  # code lines of a device module

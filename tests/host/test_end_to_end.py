@@ -165,14 +165,16 @@ def test_retry_after_when_throttled_is_obeyed_and_nothing_is_lost_or_doubled(
     runtime: str, cloud: Running, tmp_path: Path
 ) -> None:
     cloud.faults.add("continue,throttle(1)")  # the first publish is answered well
-    folder = flash(tmp_path, cloud, readings=4, period_ms=10)
+    folder = flash(tmp_path, cloud, readings=10, period_ms=250)
     with running(runtime, str(FIRMWARE / "main.py"), folder) as device:
         lines = device.lines()
     results = [int(line.split(" -> ")[1].split()[0]) for line in lines if " us" in line]
-    assert results == [200, 429, 200, 200]
+    assert results[:3] == [200, 429, 200]
     received = cloud.messages(TOPIC)
-    assert [json.loads(message.payload)["seq"] for message in received] == [0, 1, 2, 3]
-    assert 1.0 <= received[1].received - received[0].received < 2.0
+    assert [json.loads(message.payload)["seq"] for message in received] == list(range(10))
+    assert 1.0 <= received[1].received - received[0].received < 2.5
+    kept = [line for line in lines if " kept, " in line]
+    assert len(kept) >= 2, "readings are taken on time while the cloud bids to wait"
     assert json.loads(lines[-1].removeprefix("summary "))["accepted"] == 4
 
 

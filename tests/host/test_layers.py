@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "span": (),
     "outcome": (),
     "backoff": (),
-    "queue": (),
+    "queue": ("span",),
     "flash_queue": ("span",),
     "message": LEAVES,
     "sign": LEAVES,

@@ -15,10 +15,11 @@ class AWS:
 
         ValueError: an endpoint, topic or qos that AWS IoT would refuse.
         """
-        if not endpoint or "/" in endpoint or ":" in endpoint:
+        host = endpoint.encode()
+        if not host or span.token_end(host, 0, len(host)) < len(host):
             raise ValueError("endpoint: a host name, without scheme and port")
-        if qos not in (0, 1):
-            raise ValueError("qos: 0 or 1")
+        if qos not in (0, 1) or not 0 < port < 65536:
+            raise ValueError("qos: 0 or 1; port: 1 to 65535")
         check_topic(topic)
         self.host = endpoint
         self.port = port
@@ -41,9 +42,9 @@ def check_topic(topic: str):
     octets = topic.encode()
     parts = topic.split("/")
     good = 0 < len(octets) <= 256 and not topic.startswith("$")
-    if topic.startswith("$aws/rules/"):  # the prefix of Basic Ingest does not count
+    if topic.startswith("$aws/rules/"):  # Basic Ingest, whose three slashes do not count
+        good = len(parts) > 3 and len(parts[2]) > 0 and len(octets) <= 256
         parts = parts[3:]
-        good = 0 < len(parts) and len(octets) <= 256
     for c in octets:
         if c < 32 or c == 127 or c in b"+#":
             good = False
