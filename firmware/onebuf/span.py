@@ -32,7 +32,7 @@ def token_end(buf, a: int, e: int) -> int:
     """Where the token that begins at a ends; a itself where none begins."""
     while a < e:
         c = buf[a]
-        if c > 127 or not _TCHAR[c >> 3] >> (c & 7) & 1:
+        if not 97 <= c <= 122 and (c > 127 or not _TCHAR[c >> 3] >> (c & 7) & 1):
             break
         a += 1
     return a
@@ -56,6 +56,8 @@ def same(buf, a: int, e: int, word: bytes) -> bool:
     """Whether a..e is word, letters compared without case; word is in lower case."""
     if e - a != len(word):
         return False
+    if buf.find(word, a, e) == a:
+        return True
     for i in range(e - a):
         c = buf[a + i]
         if 65 <= c <= 90:

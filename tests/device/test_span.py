@@ -95,7 +95,9 @@ def test_same_compares_letters_without_case_and_nothing_else():
     for c in range(256):
         word = bytes([c + 32 if 65 <= c <= 90 else c])
         assert span.same(ALL, c, c + 1, word)
-        assert not span.same(ALL, c, c + 1, bytes([word[0] ^ 32])), c
+        other = word[0] ^ 32
+        if not 65 <= other <= 90:  # a word is given in lower case
+            assert not span.same(ALL, c, c + 1, bytes([other])), c
 
 
 def test_number_is_digits_and_nothing_else():
