@@ -34,7 +34,7 @@ before = gc.mem_alloc()
 for name in {names!r}:
     __import__("onebuf." + name)
 gc.collect()
-print(gc.mem_alloc() - before, sorted(m for m in sys.modules if m.startswith("onebuf.")))
+print(gc.mem_alloc() - before, sorted(m for m in sys.modules if m.split(".")[0] == "onebuf"))
 """
 
 _PUBLISH = """\
