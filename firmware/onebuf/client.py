@@ -19,14 +19,13 @@ _ENOTCONN = const(-107)  # poll() without start()
 
 _TIMEOUT_MS = const(30000)
 _COUNT = const(0x1FFFFFFF)  # the octets are counted modulo 2**29, which keeps them small ints
-_IDLE = const(2)  # what poll() returns on an open connection with nothing to do
 
-# The states, in the order of _STEPS.
+# The states; from _OPENING on a request or connect() is under way, in the order of _STEPS.
 _CLOSED = const(0)
-_OPENING = const(1)
-_SENDING = const(2)
-_RECEIVING = const(3)
-_OPEN = const(4)
+_OPEN = const(1)
+_OPENING = const(2)
+_SENDING = const(3)
+_RECEIVING = const(4)
 
 
 class Client:
@@ -106,7 +105,8 @@ class Client:
             raise ValueError("body: bytes, and off, n within")
         self.head.length(n)
         self.transport.start(timeout_ms)
-        self._kept = self._state == _OPEN and self._quiet()
+        # Not if something came in meanwhile: an end of file, octets that nobody asked for.
+        self._kept = self._state == _OPEN and self.transport.readinto(self._one) == 0
         if not self._kept:
             self.close()
         self._lay(body, off, n)
@@ -116,11 +116,11 @@ class Client:
     def poll(self) -> int:
         """Go on as far as possible without waiting: 0: not finished; the status; or -errno.
 
-        With nothing under way it is 2 on an open connection, and -ENOTCONN on none.
+        With nothing under way it is 1 on an open connection, and -ENOTCONN on none.
         """
-        r = 1
-        while r == 1:
-            r = _STEPS[self._state](self)
+        r = 1 if self._state else _ENOTCONN
+        while r == 1 and self._state >= _OPENING:
+            r = _STEPS[self._state - _OPENING](self)
             if r < 0:
                 r = self._failed(r)
         return r
@@ -146,10 +146,6 @@ class Client:
             if r == 0:
                 r = self.wait()
         return r
-
-    def _quiet(self):
-        """Whether nothing came in on the idle connection: no end of file, no unasked octet."""
-        return self.transport.readinto(self._one) == 0
 
     def _lay(self, body, off, n):
         h = self.head.n
@@ -237,8 +233,5 @@ class Client:
             self.close()
         return status
 
-    def _idle(self):
-        return _IDLE if self._state == _OPEN else _ENOTCONN
 
-
-_STEPS = (Client._idle, Client._open, Client._send, Client._receive, Client._idle)
+_STEPS = (Client._open, Client._send, Client._receive)

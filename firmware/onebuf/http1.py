@@ -79,9 +79,8 @@ class Request:
         head does not depend on the length of the body, and length() rewrites the digits alone.
         """
         if self.method[0] not in b"GHDO":  # GET, HEAD, DELETE, OPTIONS
-            self._put(b"Content-Length:       ")
-            self._at = self._end
-            self._put(b"0\r\n")
+            self._put(b"Content-Length:       0\r\n")
+            self._at = self._end - 3
             self._length = 0
         self._put(b"\r\n")
         self._writing = False

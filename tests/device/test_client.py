@@ -24,7 +24,7 @@ _ENOTCONN = -107
 _ETIMEDOUT = -110
 _ECONNREFUSED = -111
 _ECANCELED = -125
-_IDLE = 2
+_IDLE = 1
 
 
 def client(*connections, size=256, method=b"POST"):

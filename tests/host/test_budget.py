@@ -18,8 +18,8 @@ from tools import size
 
 # The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB.
-MPY_BUDGET = 12_608
-RAM_BUDGET = 20_032
+MPY_BUDGET = 12_544
+RAM_BUDGET = 19_904
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
