@@ -59,10 +59,7 @@ def forward(uplink, lock):
 
 
 def run(uplink, readings, period_ms, lock):
-    """Take a reading every period_ms and publish it, or keep it while the cloud bids to wait.
-
-    Returns how many microseconds each publish took, and how much heap all of them.
-    """
+    """Take a reading every period_ms, publish it, or keep it while the cloud bids to wait."""
     times = []
     heap = n = 0
     due = time.ticks_ms()
@@ -84,7 +81,7 @@ def run(uplink, readings, period_ms, lock):
         if not readings:
             times.clear()
         uplink.client.transport.sleep_ms(period_ms)
-    return times, heap
+    return times, heap  # microseconds of each publish, bytes that all of them took
 
 
 def main():

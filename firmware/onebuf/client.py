@@ -89,10 +89,9 @@ class Client:
     def start(self, body=None, off=0, n=-1, timeout_ms=_TIMEOUT_MS, sink=None):
         """Begin an exchange that ends, good or bad, within timeout_ms; poll() carries it on.
 
-        The body is n octets of body from off on, or without body what lies in window(). It goes
-        out together with the head where both fit in buf, else from where it lies. sink: see
-        Response. ValueError: the head can carry no such body, or leaves no room for a response.
-        An exchange that was under way is abandoned.
+        The body is n octets of body from off on, or without body what lies in window(); it goes
+        out with the head where both fit in buf, else from where it lies. sink: see Response. What
+        was under way is abandoned. ValueError: no such body, no head, or no room behind it.
         """
         if n < 0:
             n = len(body) - off if body is not None else 0
