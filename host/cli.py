@@ -52,13 +52,20 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_cloud(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "run the emulated AWS IoT endpoint until Ctrl-C"
-    command = commands.add_parser("cloud", help=text, description=text)
+    notes = (faults.__doc__ or "").split("\n\n", 1)[1].split("\n\nInvariant")[0]
+    command = commands.add_parser(
+        "cloud",
+        help=text,
+        description=text,
+        epilog=f"faults:\n\n{notes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     command.add_argument("--host", default="127.0.0.1", help="listen there (127.0.0.1)")
     command.add_argument("--port", type=_port, default=8443, help="0: any free port (8443)")
     command.add_argument("--folder", type=Path, default=Path(".onebuf"), help="certificates")
     command.add_argument("--store", default=":memory:", help="SQLite file for the messages")
     command.add_argument("--thing", default="demo-thing", help="the device that may publish")
-    command.add_argument("--fault", type=_fault, help=faults.__doc__.split("\n\n")[1])
+    command.add_argument("--fault", type=_fault, help="what it does wrong: see below")
     command.set_defaults(command=_cloud)
 
 

@@ -8,20 +8,13 @@ import socket
 import struct
 import time
 
+from checks import raises
 from micropython import const
 
 _LIMIT = const(1 << 30)
 
 # 2**30, but 2**62 on a 64-bit runtime.
 PERIOD = time.ticks_add(0, -1) + 1
-
-
-def raises(kind, function, *arguments):
-    try:
-        function(*arguments)
-    except kind as error:
-        return error
-    raise AssertionError("nothing was raised")
 
 
 def fail(number):

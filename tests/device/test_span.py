@@ -172,3 +172,21 @@ def test_quote_writes_every_other_octet_in_upper_case_hexadecimal():
 
 def _is_ascii_word(c):
     return 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122
+
+
+UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+
+
+def test_quote_leaves_exactly_the_unreserved_octets():
+    for c in range(256):
+        octet = bytes([c])
+        assert span.quote(octet) == (octet if octet in UNRESERVED else b"%%%02X" % c)
+
+
+def test_quote_of_nothing_is_nothing():
+    assert span.quote(b"") == b""
+
+
+def test_quote_encodes_octets_one_by_one():
+    assert span.quote("device/é +$#%".encode()) == b"device%2F%C3%A9%20%2B%24%23%25"
+    assert type(span.quote(b"a")) is bytes
