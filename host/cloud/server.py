@@ -173,9 +173,9 @@ class Running:
         try:
             body = await read_body(request, self.cloud.body_limit)
             fault = self.faults.take(Moment.REQUEST)
-            answer = self._answer(request, body, fault)
+            answer = replace(self._answer(request, body, fault), date=self._clock())
             if request.method == "HEAD":  # RFC 9110 section 9.3.2
-                answer = replace(answer, body=b"")
+                answer = replace(answer, body=b"", chunked=False)
             keep_alive = await deliver(wire, answer, fault)
         except web.RequestPayloadError:
             wire.keep_alive = False
@@ -200,8 +200,10 @@ class Running:
                 request.raw_path,
                 request.headers,
                 body,
-                _client_certificate(request),
+                _client_chain(request),
                 self._clock(),
+                (request.version.major, request.version.minor),
+                request.protocol.notes,  # type: ignore[attr-defined]  # it is our _Protocol
             )
         )
 
@@ -252,8 +254,9 @@ class _Delivered(web.StreamResponse):
 class _Protocol(web.RequestHandler):
     """aiohttp's, but what it cannot parse is refused in the cloud's own words."""
 
-    __slots__ = ("cloud",)
+    __slots__ = ("cloud", "notes")
     cloud: Emulator
+    notes: dict[str, Any]
 
     def handle_error(
         self,
@@ -278,6 +281,7 @@ class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         protocol = _Protocol(self, loop=self._loop, **self._kwargs)
         protocol.cloud = self._cloud
+        protocol.notes = {}
         return protocol
 
 
@@ -287,6 +291,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _client_certificate(request: web.BaseRequest) -> bytes | None:
+def _client_chain(request: web.BaseRequest) -> tuple[bytes, ...]:
+    """The client's certificates, DER; only its own where TLS itself verifies the chain."""
     connection = request.get_extra_info("ssl_object")
-    return None if connection is None else connection.getpeercert(binary_form=True)
+    certificate = None if connection is None else connection.getpeercert(binary_form=True)
+    chain = getattr(connection, "client_chain", ())
+    return chain or ((certificate,) if certificate else ())

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from types import MappingProxyType
 
 from aiohttp import web
@@ -74,7 +75,9 @@ async def deliver(wire: Wire, answer: Answer, fault: Fault | None) -> bool:
         return False
     if fault is not None and fault.name in _FORMS:
         return await _FORMS[fault.name](wire, answer, fault)
-    await wire.write(answer.head(wire.keep_alive) + answer.body)
+    wire.keep_alive = wire.keep_alive and not (answer.closes or answer.silent)
+    if not answer.silent:
+        await wire.write(answer.whole(wire.keep_alive))
     if not wire.keep_alive:
         wire.close()
     return wire.keep_alive
@@ -83,7 +86,7 @@ async def deliver(wire: Wire, answer: Answer, fault: Fault | None) -> bool:
 async def _deliver_part(wire: Wire, answer: Answer, fault: Fault) -> None:
     head = answer.head(wire.keep_alive)
     sent = {"before": 0, "head": len(head) // 2, "body": len(head)}
-    part = (head + answer.body)[: sent.get(fault.place)]
+    part = answer.whole(wire.keep_alive)[: sent.get(fault.place)]
     if part:
         await wire.write(part)
     await _ENDINGS[fault.name](wire)
@@ -114,7 +117,7 @@ async def _delay(wire: Wire, answer: Answer, fault: Fault) -> bool:
 
 
 async def _drip(wire: Wire, answer: Answer, fault: Fault) -> bool:
-    for byte in answer.head(wire.keep_alive) + answer.body:
+    for byte in answer.whole(wire.keep_alive):
         await wire.write(bytes((byte,)))
         await asyncio.sleep(fault.number / 1000)
     return wire.keep_alive
@@ -140,8 +143,7 @@ async def _huge_length(wire: Wire, answer: Answer, fault: Fault) -> bool:
 
 
 async def _extra(wire: Wire, answer: Answer, fault: Fault) -> bool:
-    whole = answer.head(wire.keep_alive) + answer.body
-    await wire.write(whole + whole)
+    await wire.write(2 * answer.whole(wire.keep_alive))
     return wire.keep_alive
 
 
@@ -156,11 +158,7 @@ async def _continue(wire: Wire, answer: Answer, fault: Fault) -> bool:
 
 
 async def _chunked(wire: Wire, answer: Answer, fault: Fault) -> bool:
-    middle = len(answer.body) // 2
-    chunks = [part for part in (answer.body[:middle], answer.body[middle:]) if part]
-    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in chunks) + b"0\r\n\r\n"
-    await wire.write(answer.head(wire.keep_alive, ["Transfer-Encoding: chunked"]) + body)
-    return wire.keep_alive
+    return await deliver(wire, replace(answer, chunked=True), None)
 
 
 async def _until_close(wire: Wire, answer: Answer, fault: Fault) -> bool:
