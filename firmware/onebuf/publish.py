@@ -25,8 +25,8 @@ class Refused(PublishError):
 class Publisher(Uplink):
     """An Uplink without queue."""
 
-    def __init__(self, client, cloud, now=None):
-        super().__init__(client, cloud, None, None, None, now)
+    def __init__(self, client, cloud, clock=None):
+        super().__init__(client, cloud, None, None, None, clock)
 
     def publish(self, payload, timeout_ms: int = 30000):
         """Send payload, octets, within timeout_ms. Raises NotNow, Refused, ValueError."""

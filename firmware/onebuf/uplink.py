@@ -11,6 +11,8 @@ _RETRY = const(1)
 _REAUTH = const(2)
 _REJECTED = const(3)
 _E2BIG = const(-7)
+_ENOMEM = const(-12)
+_EACCES = const(-13)  # the cloud refused the login
 _EMSGSIZE = const(-90)
 _TIMEOUT_MS = const(30000)
 _DAY_S = const(86400)
@@ -19,30 +21,35 @@ _DAY_S = const(86400)
 class Uplink:
     """Wires a client, a cloud, a queue and a backoff.
 
-    random() gives 16 bits; now() gives Unix time in seconds, or 0 where no clock is set.
-    accepted, rejected and retries count records; result is what the client said last: a status, or
-    -errno.
+    random() gives 16 bits; clock, a Clock, where the cloud needs the time. accepted, rejected and
+    retries count records; result is what the client said last: a status, or -errno. signed says
+    that the publish's head is in the buffer: who uses the client for something else clears it.
     """
 
-    def __init__(self, client, cloud, queue, backoff, random, now=None):
+    def __init__(self, client, cloud, queue, backoff, random, clock=None):
         self.client = client
         self.cloud = cloud
         self.queue = queue
         self.backoff = backoff
         self.random = random
-        self.now = now
+        self.clock = clock
         self.accepted = self.rejected = self.retries = 0
         self.result = self.wait_ms = 0
-        self._signed = False
-        self._peeked = 0  # which record of the queue was sent last
+        self.signed = False
+        self._until = 0  # when the head is to be written anew, in the clock's seconds; 0: never
+        self._peeked = -1  # which record of the queue was sent last, or is to be sent
+        self._sealed = False  # the cloud has signed that record
 
     def connect(self, timeout_ms: int = _TIMEOUT_MS) -> int:
-        """Open the connection, one attempt: 0, or -errno. After it forward() allocates nothing.
+        """Do what allocates, so that forward() does not: 0, or -errno.
 
-        ValueError: the buffer has no room for the head.
+        The head is written where it is due, the cloud's login done, the oldest record signed where
+        the cloud wants that, and the connection opened if it is closed. ValueError: the buffer has
+        no room for the head.
         """
-        self._sign()
-        return self.client.connect(timeout_ms)
+        if self.exchange(None, timeout_ms, True) == _ACCEPTED:
+            return 0
+        return self.result if self.result < 0 else _EACCES
 
     def forward(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Send what is queued, oldest first, until the cloud bids to wait: how many it accepted.
@@ -72,38 +79,91 @@ class Uplink:
             self.rejected += 1
         return judgement
 
-    def exchange(self, body, timeout_ms: int) -> int:
+    def exchange(self, body, timeout_ms: int, dry: bool = False) -> int:
         """One publish of body, or of the oldest record if it is None: ACCEPTED, RETRY or REJECTED.
 
-        With spent credentials it is sent once more behind a new head.
+        With spent credentials or a wrong clock it is sent once more behind a new head. dry: all
+        but the publish itself.
         """
-        judgement = self._try(body, timeout_ms)
-        if judgement == _REAUTH:
-            self._signed = False
-            judgement = self._try(body, timeout_ms)
+        judgement = _REAUTH
+        tries = 2
+        while judgement == _REAUTH and tries:
+            tries -= 1
+            judgement = self._try(body, timeout_ms, dry)
+            if judgement == _RETRY or judgement == _REAUTH:
+                if self.clock and self.clock.correct(self.result, self.client.response):
+                    judgement = _REAUTH
+            if judgement == _REAUTH:
+                self.signed = False
         return _RETRY if judgement == _REAUTH else judgement
 
-    def _try(self, body, timeout_ms):
-        self._sign()
-        if body is None:
-            self._peeked = self.queue.first
-            n = self.queue.peek(self.client.window())
-        else:
-            n = len(body)
+    def _try(self, body, timeout_ms, dry):
+        try:
+            if self._log_in(timeout_ms) != _ACCEPTED:
+                return _RETRY
+            n = self._lay(body)
+        except MemoryError:  # also where the heap is locked and connect() would have had to sign
+            self.result = _ENOMEM
+            return _RETRY
+        if dry:
+            r = self.client.poll()
+            self.result = r if r > 0 else self.client.connect(timeout_ms)
+            return _RETRY if self.result < 0 else _ACCEPTED
         if not 0 <= n <= self.cloud.max_payload:
             self.result = _E2BIG
             return _REJECTED
+        return self._ask(body, n, timeout_ms)
+
+    def _ask(self, body, n, timeout_ms):
+        self._sealed = False
         r = self.result = self.client.request(body, 0, n, timeout_ms)
         reply = self.client.response
         if r == _EMSGSIZE:  # too long for us, but the cloud has said what becomes of the record
             r = reply.status
         return self.cloud.outcome(reply) if r >= 200 else _RETRY
 
-    def _sign(self):
-        if not self._signed:
-            self.cloud.refresh(self.client.head, self.now() if self.now else 0)
-            self.client.window()
-            self._signed = True
+    def _log_in(self, timeout_ms):
+        """Write the head, with a login before it where the cloud wants one."""
+        self._write()
+        login = self.cloud.login
+        if not login:
+            return _ACCEPTED
+        self.signed = False
+        judgement = self._ask(login, len(login), timeout_ms)
+        if judgement == _ACCEPTED:
+            self._write()
+        return judgement
+
+    def _lay(self, body):
+        """Lay the oldest record behind the head, and have it signed. The body's length.
+
+        With nothing to send it is -1, and -EMSGSIZE for a record too long for the window.
+        """
+        window = self.client.window()
+        n = -1
+        if body is not None:
+            n = len(body)
+            self._sealed = False
+        elif self.queue:
+            if self._peeked != self.queue.first:
+                self._peeked = self.queue.first
+                self._sealed = False
+            n = self.queue.peek(window)
+        if self.cloud.signs and not self._sealed and n >= 0:
+            now = self.clock.now() if self.clock else 0
+            self.cloud.sign(self.client.head, window if body is None else body, n, now)
+            self._sealed = True
+        return n
+
+    def _write(self):
+        clock = self.clock
+        s = clock.seconds() if clock else 0
+        if self.signed and (not self._until or s < self._until):
+            return
+        self.signed = self._sealed = False
+        life = self.cloud.refresh(self.client.head, clock.now() if clock else 0)
+        self._until = s + life * 4 // 5 if clock and life else 0
+        self.signed = True
 
     def _hold(self):
         """Not now: Retry-After wins over the backoff, which it leaves as it is."""

@@ -9,14 +9,41 @@ from onebuf.uplink import Uplink
 from script_transport import EOF, REQUEST, ScriptTransport
 
 _E2BIG = -7
+_ENOMEM = -12
+_EACCES = -13
 _EMSGSIZE = -90
 _ETIMEDOUT = -110
 _ECONNREFUSED = -111
+_EKEYEXPIRED = -127
 _DAY_MS = 86400000
 
 
 def answer(status, fields=b""):
     return b"HTTP/1.1 %d Any\r\n%sContent-Length: 0\r\n\r\n" % (status, fields)
+
+
+_2020 = 1577836800
+
+
+class Clock:
+    """onebuf.clock's contract; correct() says what it is told to, and sets the time right."""
+
+    def __init__(self, now, right=0):
+        self.time = now
+        self.right = right
+        self.asked = []  # the results that correct() was asked about
+
+    def seconds(self):
+        return self.time - _2020
+
+    def now(self):
+        return self.time
+
+    def correct(self, result, reply):
+        self.asked.append(result)
+        wrong = self.right and self.right != self.time
+        self.time = self.right or self.time
+        return bool(wrong)
 
 
 class Cloud:
@@ -25,15 +52,22 @@ class Cloud:
     host = "h"
     port = 8443
     max_payload = 100
+    login = None
+    signs = False
 
     def __init__(self):
         self.heads = []  # the time that each head was written for
+        self.signed = []  # the bodies that were signed, and when
+        self.life = 60
 
     def refresh(self, head, now):
         self.heads.append(now)
         head.start(b"POST", b"h", b"/%d" % len(self.heads))
         head.end()
-        return 60
+        return self.life
+
+    def sign(self, head, buf, n, now):
+        self.signed.append((bytes(buf[:n]), now))
 
     def outcome(self, reply):
         return {200: ACCEPTED, 400: REJECTED, 401: REAUTH}.get(reply.status, RETRY)
@@ -175,7 +209,7 @@ def test_a_success_begins_the_backoff_anew():
 
 def test_spent_credentials_are_renewed_and_the_record_is_sent_once_more():
     u = uplink(exchanges(401, 200, 200))
-    u.now = lambda: 1736944496
+    u.clock = Clock(1736944496)
     u.queue.push(b"x")
     u.queue.push(b"y")
     assert u.forward() == 2
@@ -191,7 +225,7 @@ def test_credentials_that_are_spent_again_are_not_now():
     assert u.forward() == 0
     assert state(u) == (0, 0, 1, 1) and u.wait_ms == 1000 and u.result == 401
     assert u.forward() == 1
-    assert bodies(u) == [b"x"] * 4 and len(u.cloud.heads) == 3
+    assert bodies(u) == [b"x"] * 4 and len(u.cloud.heads) == 4
 
 
 def test_a_record_too_long_for_the_buffer_or_the_cloud_is_rejected_unsent():
@@ -336,3 +370,243 @@ def test_in_any_weather_no_record_is_lost_accepted_twice_or_out_of_order():
         assert u.rejected == len(judged) - u.accepted
         assert len(u.queue) == len(pushed) - len(judged)
         assert len(judged) > 5
+
+
+# -- The clock ------------------------------------------------------------------------------------
+
+
+def test_a_head_is_written_anew_at_80_percent_of_its_life():
+    u = uplink(exchanges(*[200] * 5))
+    u.clock = Clock(_2020 + 1000)
+    for seconds, heads in ((0, 1), (47, 1), (48, 2), (95, 2), (96, 3)):
+        u.clock.time = _2020 + 1000 + seconds
+        u.queue.push(b"x")
+        assert u.forward() == 1
+        assert len(u.cloud.heads) == heads, seconds
+    assert u.cloud.heads == [_2020 + 1000, _2020 + 1048, _2020 + 1096]
+
+
+def test_a_head_that_is_good_for_ever_is_written_once_whatever_the_clock_says():
+    u = uplink(exchanges(200, 200))
+    u.clock = Clock(_2020)
+    u.cloud.life = 0
+    for seconds in (0, 500_000_000):
+        u.clock.time = _2020 + seconds
+        u.queue.push(b"x")
+        assert u.forward() == 1
+    assert u.cloud.heads == [_2020]
+
+
+def test_a_head_written_before_the_clock_was_set_is_written_anew_when_it_is():
+    u = uplink(exchanges(200, 200))
+    u.clock = Clock(_2020 - 1)  # seconds() is -1: not set
+    for now in (_2020 - 1, 1736944496):
+        u.clock.time = now
+        u.queue.push(b"x")
+        assert u.forward() == 1
+    assert u.cloud.heads == [_2020 - 1, 1736944496]
+
+
+def test_a_refusal_that_a_wrong_clock_caused_corrects_it_and_the_record_is_sent_once_more():
+    for refused in (401, 403):  # spent credentials, not now
+        u = uplink(exchanges(refused, 200))
+        u.clock = Clock(1736944496, right=1736945696)
+        u.queue.push(b"x")
+        assert u.forward() == 1
+        assert u.clock.asked == [refused]
+        assert u.cloud.heads == [1736944496, 1736945696] and bodies(u) == [b"x", b"x"]
+
+
+def test_a_refusal_with_the_clock_right_is_not_repeated():
+    u = uplink(exchanges(403, 200))
+    u.clock = Clock(1736944496)
+    u.queue.push(b"x")
+    assert u.forward() == 0 and u.clock.asked == [403]
+    assert bodies(u) == [b"x"] and state(u) == (0, 0, 1, 1)
+
+
+def test_the_clock_is_not_asked_about_what_went_well_or_is_refused_for_good():
+    u = uplink(exchanges(200, 400))
+    u.clock = Clock(1736944496, right=1)
+    u.queue.push(b"x")
+    u.queue.push(b"y")
+    u.forward()
+    assert u.clock.asked == []
+
+
+def test_a_certificate_that_is_not_valid_now_corrects_the_clock_and_connects_once_more():
+    for call in ("connect", "forward"):
+        u = uplink(exchanges(200))
+        u.client.transport.dialling[:] = [_EKEYEXPIRED]
+        u.clock = Clock(_2020 + 5, right=1736945696)
+        u.queue.push(b"x")
+        assert getattr(u, call)() == (call == "forward")
+        assert u.clock.asked == [_EKEYEXPIRED] and u.client.transport.dials == 2
+
+
+# -- connect() does what allocates ----------------------------------------------------------------
+
+
+def test_connect_leaves_an_open_connection_and_a_good_head_alone():
+    u = uplink(exchanges(200))
+    for _ in range(3):
+        assert u.connect() == 0
+    assert (u.client.connects, len(u.cloud.heads)) == (1, 1)
+    u.queue.push(b"x")
+    assert u.forward() == 1 and u.client.connects == 1
+
+
+def test_connect_opens_a_connection_that_broke_and_tells_what_fails():
+    u = uplink([REQUEST, EOF], [])
+    assert u.connect() == 0
+    u.queue.push(b"x")
+    u.forward()
+    assert u.connect() == _ECONNREFUSED
+
+
+def test_no_memory_for_a_head_is_not_now_and_the_record_stays():
+    u = uplink(exchanges(200))
+
+    def refresh(head, now):
+        raise MemoryError
+
+    u.cloud.refresh = refresh
+    u.queue.push(b"x")
+    assert u.forward() == 0 and u.result == _ENOMEM and state(u) == (0, 0, 1, 1)
+    assert u.connect() == _ENOMEM
+    del u.cloud.refresh
+    assert u.forward() == 1
+
+
+# -- Clouds that want a login ---------------------------------------------------------------------
+
+
+class LoginCloud(Cloud):
+    """Wants b"login" first; 401 to a publish spends the token."""
+
+    token = False
+
+    def refresh(self, head, now):
+        super().refresh(head, now)
+        self.login = None if self.token else b"login"
+        return 0
+
+    def outcome(self, reply):
+        judgement = super().outcome(reply)
+        if self.login:
+            self.token = judgement == ACCEPTED
+        elif judgement == REAUTH:
+            self.token = False
+        return judgement
+
+
+def login_uplink(*statuses):
+    u = uplink(exchanges(*statuses))
+    u.cloud = LoginCloud()
+    return u
+
+
+def test_the_login_comes_first_and_once():
+    u = login_uplink(200, 200, 200)
+    u.queue.push(b"x")
+    u.queue.push(b"y")
+    assert u.forward() == 2 and bodies(u) == [b"login", b"x", b"y"]
+    assert u.client.connects == 1
+
+
+def test_connect_logs_in():
+    u = login_uplink(200, 200)
+    assert u.connect() == 0 and bodies(u) == [b"login"]
+    u.queue.push(b"x")
+    assert u.forward() == 1 and bodies(u) == [b"login", b"x"]
+
+
+def test_a_spent_token_logs_in_again_and_the_record_is_sent_once_more():
+    u = login_uplink(200, 401, 200, 200)
+    u.queue.push(b"x")
+    assert u.forward() == 1
+    assert bodies(u) == [b"login", b"x", b"login", b"x"] and state(u) == (1, 0, 0, 0)
+
+
+def test_a_token_that_is_refused_again_is_not_now():
+    u = login_uplink(200, 401, 200, 401)
+    u.queue.push(b"x")
+    assert u.forward() == 0 and state(u) == (0, 0, 1, 1)
+    assert bodies(u) == [b"login", b"x", b"login", b"x"]
+
+
+def test_a_login_that_is_refused_is_not_now_and_the_record_stays():
+    for status in (400, 401, 403, 500):
+        u = login_uplink(status)
+        u.queue.push(b"x")
+        assert u.forward() == 0 and state(u) == (0, 0, 1, 1) and u.result == status
+        assert bodies(u) == [b"login"]
+        assert login_uplink(status).connect() == _EACCES
+
+
+def test_a_login_that_a_wrong_clock_spoilt_is_repeated_with_the_right_time():
+    u = login_uplink(403, 200, 200)
+    u.clock = Clock(1736944496, right=1736945696)
+    u.queue.push(b"x")
+    assert u.forward() == 1 and bodies(u) == [b"login", b"login", b"x"]
+    assert u.cloud.heads == [1736944496, 1736945696, 1736945696]
+
+
+# -- Clouds that sign each publish ----------------------------------------------------------------
+
+
+def signing_uplink(*statuses):
+    u = uplink(exchanges(*statuses))
+    u.cloud.signs = True
+    u.clock = Clock(1736944496)
+    return u
+
+
+def test_each_publish_is_signed_with_its_body_and_time():
+    u = signing_uplink(200, 200)
+    for now, data in ((1736944496, b"one"), (1736944500, b"")):
+        u.clock.time = now
+        u.queue.push(data)
+        assert u.forward() == 1
+    assert u.cloud.signed == [(b"one", 1736944496), (b"", 1736944500)]
+
+
+def test_connect_signs_the_oldest_record_so_that_forward_has_only_to_send_it():
+    u = signing_uplink(200, 200)
+    u.queue.push(b"one")
+    u.queue.push(b"two")
+    assert u.connect() == 0
+    assert u.cloud.signed == [(b"one", 1736944496)]
+    u.clock.time += 1
+    assert u.forward() == 2
+    assert u.cloud.signed == [(b"one", 1736944496), (b"two", 1736944497)]
+    assert bodies(u) == [b"one", b"two"]
+
+
+def test_a_record_that_comes_to_the_front_meanwhile_is_signed_itself():
+    u = signing_uplink(200)
+    u.queue.push(b"one")
+    u.connect()
+    u.queue.pop()
+    u.queue.push(b"two")
+    assert u.forward() == 1
+    assert [body for body, _ in u.cloud.signed] == [b"one", b"two"] and bodies(u) == [b"two"]
+
+
+def test_a_record_that_is_sent_again_is_signed_again():
+    u = signing_uplink(500, 200)
+    u.queue.push(b"one")
+    u.forward()
+    u.clock.time += 400
+    assert u.forward() == 1
+    assert u.cloud.signed == [(b"one", 1736944496), (b"one", 1736944896)]
+
+
+def test_a_payload_that_publish_is_given_is_signed():
+    u = signing_uplink(200)
+    assert u.exchange(b"payload", 1000) == ACCEPTED
+    assert u.cloud.signed == [(b"payload", 1736944496)]
+    u.clock = None
+    u.queue.push(b"x")
+    u.forward()
+    assert u.cloud.signed[1:] == [(b"x", 0)]

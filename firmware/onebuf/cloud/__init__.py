@@ -8,4 +8,10 @@ The contract, which tests/device/checks.py checks:
                           Unix time in seconds, or 0 where no clock is set. Returns the seconds
                           that the head is good for, 0: for ever
     outcome(reply)        judge an http1.Response: outcome.ACCEPTED, RETRY, REAUTH or REJECTED
+    login                 None; or octets, after a refresh() that wrote the head of a login: they
+                          are its body, and outcome() is asked about its reply first. ACCEPTED, and
+                          the next refresh() writes the head of publishes
+    signs                 False; or each publish is signed, after refresh() and before it is sent:
+    sign(head, buf, n, now)    buf[:n] is the body; of the head octets change, but not its length
+    CLOUD                 the module's class, which main.py makes from config.json's settings
 """

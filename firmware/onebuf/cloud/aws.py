@@ -9,6 +9,8 @@ from onebuf import outcome, span
 
 class AWS:
     max_payload = 131072  # octets, a hard quota of AWS IoT Core
+    login = None
+    signs = False
 
     def __init__(self, endpoint: str, topic: str, qos: int = 1, port: int = 8443):
         """endpoint: the host name of `aws iot describe-endpoint --endpoint-type iot:Data-ATS`.

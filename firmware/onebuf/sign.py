@@ -1,0 +1,57 @@
+"""HMAC (RFC 2104) over the runtime's hashlib; hex and base64 (RFC 4648) into a caller's buffer.
+
+MicroPython's hash objects and digests take heap: a signature costs 384 bytes of it, so clouds sign
+rarely and keep the result in the head. Keys never leave this module in an exception.
+"""
+
+import hashlib
+from binascii import b2a_base64, hexlify
+
+from micropython import const
+
+_BLOCK = const(64)  # octets that md5, sha1 and sha256 take at a time
+
+
+class HMAC:
+    """A key made ready, once: 160 octets of RAM; each digest() is two hashes, no more."""
+
+    def __init__(self, name: str, key):
+        """name: md5, sha1 or sha256, as the runtime's hashlib has it. ValueError: it has not."""
+        self._new = new = getattr(hashlib, name, None)
+        if name not in ("md5", "sha1", "sha256") or not new:
+            raise ValueError("hash: md5, sha1 or sha256, if the runtime has it")
+        if len(key) > _BLOCK:
+            key = new(key).digest()
+        self._inner = inner = bytearray(_BLOCK)
+        self._outer = outer = bytearray(_BLOCK)
+        for i in range(_BLOCK):
+            c = key[i] if i < len(key) else 0
+            inner[i] = c ^ 0x36
+            outer[i] = c ^ 0x5C
+
+    def digest(self, data) -> bytes:
+        """The HMAC of data, octets."""
+        h = self._new(self._inner)
+        h.update(data)
+        inner = h.digest()
+        h = self._new(self._outer)
+        h.update(inner)
+        return h.digest()
+
+
+def put_hex(data, buf, off: int) -> int:
+    """Lay data in lower-case hex at buf[off:]: where it ends. ValueError: no room."""
+    return _put(hexlify(data), buf, off)
+
+
+def put_base64(data, buf, off: int) -> int:
+    """Lay data in base64, with padding, at buf[off:]: where it ends. ValueError: no room."""
+    return _put(b2a_base64(data, newline=False), buf, off)
+
+
+def _put(text, buf, off):
+    e = off + len(text)
+    if not 0 <= off <= e <= len(buf):
+        raise ValueError("no room for %d octets" % len(text))
+    buf[off:e] = text
+    return e
