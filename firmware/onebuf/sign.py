@@ -1,13 +1,15 @@
-"""HMAC (RFC 2104) over the runtime's hashlib; hex and base64 (RFC 4648) into a caller's buffer.
+"""HMAC (RFC 2104) over the runtime's hashlib; hex, base64 (RFC 4648) and Azure's SAS.
 
 MicroPython's hash objects and digests take heap: a signature costs 384 bytes of it, so clouds sign
 rarely and keep the result in the head. Keys never leave this module in an exception.
 """
 
 import hashlib
-from binascii import b2a_base64, hexlify
+from binascii import a2b_base64, b2a_base64, hexlify
 
 from micropython import const
+
+from onebuf import span
 
 _BLOCK = const(64)  # octets that md5, sha1 and sha256 take at a time
 
@@ -17,9 +19,9 @@ class HMAC:
 
     def __init__(self, name: str, key):
         """name: md5, sha1 or sha256, as the runtime's hashlib has it. ValueError: it has not."""
-        self._new = new = getattr(hashlib, name, None)
-        if name not in ("md5", "sha1", "sha256") or not new:
+        if name not in ("md5", "sha1", "sha256") or not hasattr(hashlib, name):
             raise ValueError("hash: md5, sha1 or sha256, if the runtime has it")
+        self._new = new = getattr(hashlib, name)
         if len(key) > _BLOCK:
             key = new(key).digest()
         self._inner = inner = bytearray(_BLOCK)
@@ -55,3 +57,22 @@ def _put(text, buf, off):
         raise ValueError("no room for %d octets" % len(text))
     buf[off:e] = text
     return e
+
+
+def sas(key, uri: str, expiry: int, policy: str = "") -> bytes:
+    """A SharedAccessSignature for uri ("Control access to IoT Hub with SAS"), as one field value.
+
+    key: base64; expiry: Unix time in seconds; policy: its name, for DPS "registration". What is
+    signed is the escaped uri as it stands in the token. ValueError: no key of 16 to 64 octets.
+    """
+    secret = a2b_base64(key)
+    if not 16 <= len(secret) <= 64:
+        raise ValueError("key: 16 to 64 octets in base64")
+    escaped = span.quote(uri.encode())
+    mac = HMAC("sha256", secret).digest(b"%s\n%d" % (escaped, expiry))
+    text = b"SharedAccessSignature sr=%s&sig=%s&se=%d" % (
+        escaped,
+        span.quote(b2a_base64(mac, newline=False)),
+        expiry,
+    )
+    return text + b"&skn=" + policy.encode() if policy else text

@@ -1,7 +1,8 @@
 """AWS IoT Core: publish over HTTPS with a client certificate (developer guide, "HTTPS").
 
-POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants ALPN, which MicroPython's
-ESP32 build has not.
+POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants the ALPN protocol ALPN, which
+MicroPython's ESP32 build cannot offer. Other ways to log in: aws_sigv4, aws_authorizer; the device
+shadow: aws_shadow.
 """
 
 from onebuf import outcome, span
@@ -17,20 +18,21 @@ class AWS:
 
         ValueError: an endpoint, topic or qos that AWS IoT would refuse.
         """
-        host = endpoint.encode()
-        if not host or span.token_end(host, 0, len(host)) < len(host):
-            raise ValueError("endpoint: a host name, without scheme and port")
-        if qos not in (0, 1) or not 0 < port < 65536:
-            raise ValueError("qos: 0 or 1; port: 1 to 65535")
+        if qos not in (0, 1):
+            raise ValueError("qos: 0 or 1")
         check_topic(topic)
         self.host = endpoint
         self.port = port
+        self._authority = span.authority(endpoint, port)
         self._path = b"/topics/%s?qos=%d" % (span.quote(topic.encode()), qos)
+
+    def start(self, head, method: bytes, path: bytes, now: int):
+        """Begin the head of a request, here and in the modules that go further."""
+        head.start(method, self._authority, path)
 
     def refresh(self, head, now: int) -> int:
         """Write the head; it is good for ever. ValueError: there is no room for it."""
-        host = self.host if self.port == 443 else "%s:%d" % (self.host, self.port)
-        head.start(b"POST", host.encode(), self._path)
+        self.start(head, b"POST", self._path, now)
         head.end()
         return 0
 
@@ -52,3 +54,6 @@ def check_topic(topic: str):
             good = False
     if not good or len(parts) > 8:
         raise ValueError("topic: 1-256 octets, 7 slashes, no + # controls, of $ only $aws/rules/")
+
+
+CLOUD = AWS

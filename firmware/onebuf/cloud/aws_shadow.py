@@ -1,0 +1,51 @@
+"""AWS IoT device shadows over HTTPS ("Device Shadow REST API"), classic and named."""
+
+from onebuf import span
+
+
+class Shadow:
+    """The shadow of a thing, over the connection of an uplink whose cloud is an AWS.
+
+    The calls return the status, or -errno; the document is in uplink.client.response. 409 is a
+    version conflict, 404 says that there is no shadow.
+    """
+
+    def __init__(self, uplink, thing: str, name: str = ""):
+        """name: of a named shadow. ValueError: no thing's or shadow's name."""
+        if not _is_name(thing, 128, ":_-") or (name and not _is_name(name, 64, "$:_-")):
+            raise ValueError("thing: 1 to 128, shadow: 1 to 64 of A-Z a-z 0-9 : _ -")
+        self._uplink = uplink
+        self._path = b"/things/" + span.quote(thing.encode()) + b"/shadow"
+        if name:
+            self._path += b"?name=" + span.quote(name.encode())
+
+    def get(self, timeout_ms: int = 30000) -> int:
+        """The whole document: state, metadata, version, timestamp."""
+        return self._request(b"GET", b"", timeout_ms)
+
+    def update(self, document, timeout_ms: int = 30000) -> int:
+        """Change what document, JSON octets such as b'{"state":{"reported":{"t":21}}}', has."""
+        return self._request(b"POST", document, timeout_ms)
+
+    def delete(self, timeout_ms: int = 30000) -> int:
+        """Remove the shadow."""
+        return self._request(b"DELETE", b"", timeout_ms)
+
+    def _request(self, method, body, timeout_ms):
+        uplink = self._uplink
+        cloud = uplink.cloud
+        head = uplink.client.head
+        uplink.signed = False
+        now = uplink.clock.now() if uplink.clock else 0
+        cloud.start(head, method, self._path, now)
+        head.end()
+        if cloud.signs:
+            cloud.sign(head, body, len(body), now)
+        return uplink.client.request(body, 0, len(body), timeout_ms)
+
+
+def _is_name(text, most, special):
+    for c in text:
+        if not ("0" <= c <= "9" or "a" <= c <= "z" or "A" <= c <= "Z" or c in special):
+            return False
+    return 0 < len(text) <= most
