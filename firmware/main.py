@@ -2,24 +2,32 @@
 
 Settings are read from config.json; certificates are DER files beside it:
 
-    endpoint, topic, qos, port   as AWS IoT names them
-    address                      connect there instead of to endpoint (an emulated cloud)
-    ca, cert, key                file names
+    cloud, settings              a module of onebuf.cloud, and what its class takes, by name
+    address                      connect there instead of to the cloud's host (an emulated cloud)
+    ca, cert, key                file names; cert and key only where the cloud wants a certificate
+    tls                          false: in plain text, which the cloud has to allow as well
+    alpn                         an ALPN protocol, where the runtime can offer one
+    buffer                       octets of the one buffer, 1024
+    clock                        what Clock takes: {} for pool.ntp.org; SAS and SigV4 need the time
+    dps                          Azure: what DPS takes, or group_key instead of key; and port
     period_ms, readings          how often and how many; 0 readings: for ever
     heap_lock                    forward with the heap locked, which shows that nothing allocates
 """
 
 import gc
 import json
+import sys
 import time
 
+import machine
 import micropython
 from onebuf.backoff import Backoff
 from onebuf.client import Client
-from onebuf.cloud.aws import AWS
 from onebuf.port.micropython import Transport, random16, tls_context
 from onebuf.queue import Queue
 from onebuf.uplink import Uplink
+
+ASSIGNMENT = "azure.json"  # the hub that Azure's provisioning service assigned
 
 
 def read(name):
@@ -27,17 +35,73 @@ def read(name):
         return file.read()
 
 
-def wire(config):
+def wire(config, queue=None):
     """The application's wiring; what is large comes first, while the heap is in one piece."""
-    queue = Queue(2048)
-    buf = bytearray(1024)
-    context = tls_context(read(config["ca"]), read(config["cert"]), read(config["key"]))
-    transport = Transport(context, config.get("address", ""))
-    cloud = AWS(
-        config["endpoint"], config["topic"], config.get("qos", 1), config.get("port", 8443)
-    )
+    queue = queue or Queue(2048)
+    buf = bytearray(config.get("buffer", 1024))
+    clock = make_clock(config["clock"]) if "clock" in config else None
+    transport = make_transport(config)
+    settings = dict(config["settings"])
+    if "dps" in config:
+        settings.update(assignment(config["dps"], transport, buf, clock))
+    cloud = load("onebuf.cloud." + config.get("cloud", "aws")).CLOUD(**settings)
     client = Client(transport, buf, cloud.host, cloud.port)
-    return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16)
+    return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
+
+
+def load(name):
+    """The module of that name: no other is imported."""
+    __import__(name)
+    return sys.modules[name]
+
+
+def make_transport(config):
+    context = None
+    if config.get("tls", True):
+        files = [read(config[name]) if name in config else None for name in ("ca", "cert", "key")]
+        context = tls_context(*files)
+    return Transport(context, config.get("address", ""))
+
+
+def make_clock(settings):
+    """The clock, set: TLS compares certificates with the board's time, which begins in 2000."""
+    from onebuf.clock import Clock
+
+    rtc = getattr(machine, "RTC", None)
+    clock = Clock(rtc() if rtc else None, **settings)
+    print("clock ->", clock.sync())
+    return clock
+
+
+def assignment(settings, transport, buf, clock):
+    """Hub and device ID, from the file or else from Azure's provisioning service, once."""
+    dps = load("onebuf.provision.azure_dps")
+    backoff = Backoff(2000, 300_000)
+    found = dps.load(ASSIGNMENT)
+    while not found:
+        given = dict(settings)
+        client = Client(transport, buf, dps.HOST, given.pop("port", 443))
+        if "group_key" in given:
+            given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
+        try:
+            found = dps.DPS(client, clock=clock, **given).register()
+            dps.save(ASSIGNMENT, found)
+        except dps.ProvisioningError as error:
+            print("provisioning:", error)
+            transport.sleep_ms(backoff.next_ms(random16()) if error.again else backoff.cap_ms)
+        client.close()
+    forget("onebuf.provision")
+    return found
+
+
+def forget(package):
+    """Drop a package that has done its work: its RAM is free again."""
+    for name in list(sys.modules):
+        if name == package or name.startswith(package + "."):
+            del sys.modules[name]
+    parent, _, child = package.rpartition(".")
+    delattr(sys.modules[parent], child)
+    gc.collect()
 
 
 def measure(n):
@@ -46,7 +110,8 @@ def measure(n):
 
 
 def forward(uplink, lock):
-    """Send what is queued. Returns how long it took in microseconds."""
+    """Send what is queued. Returns how long it took in microseconds, and the heap in bytes."""
+    before = gc.mem_alloc()
     start = time.ticks_us()
     if lock:
         micropython.heap_lock()
@@ -55,11 +120,13 @@ def forward(uplink, lock):
     finally:
         if lock:
             micropython.heap_unlock()
-    return time.ticks_diff(time.ticks_us(), start)
+    us = time.ticks_diff(time.ticks_us(), start)
+    return us, gc.mem_alloc() - before
 
 
-def run(uplink, readings, period_ms, lock):
+def run(uplink, config):
     """Take a reading every period_ms, publish it, or keep it while the cloud bids to wait."""
+    readings = config.get("readings", 0)
     times = []
     heap = n = 0
     due = time.ticks_ms()
@@ -67,21 +134,34 @@ def run(uplink, readings, period_ms, lock):
         payload = measure(n)
         uplink.queue.push(payload)
         n += 1
+        outcome = "kept"
         if time.ticks_diff(time.ticks_ms(), due) >= 0:
-            if lock and (uplink.result < 0 or not uplink.client.response.keep_alive):
-                uplink.connect()  # which allocates
-            before = gc.mem_alloc()
-            us = forward(uplink, lock)
-            heap += gc.mem_alloc() - before
-            times.append(us)
+            if uplink.connect() < 0:
+                outcome = "-> %d" % uplink.result
+            else:
+                us, octets = forward(uplink, config.get("heap_lock", False))
+                heap += octets
+                times.append(us)
+                outcome = "-> %d in %d us" % (uplink.result, us)
             due = time.ticks_add(time.ticks_ms(), uplink.wait_ms)
-            print(str(payload, "utf-8"), "->", uplink.result, "in", us, "us")
-        else:
-            print(str(payload, "utf-8"), "kept,", len(uplink.queue), "queued")
+        print(str(payload, "utf-8"), outcome + ",", len(uplink.queue), "queued")
+        if "dps" in config and uplink.cloud.gone:
+            move(uplink, config)
         if not readings:
             times.clear()
-        uplink.client.transport.sleep_ms(period_ms)
+        uplink.client.transport.sleep_ms(config.get("period_ms", 60_000))
     return times, heap  # microseconds of each publish, bytes that all of them took
+
+
+def move(uplink, config):
+    """The hub does not know the device any more: ask which one does, and go on there."""
+    uplink.client.close()
+    dps = load("onebuf.provision.azure_dps")
+    dps.save(ASSIGNMENT, None)
+    elsewhere = wire(config, uplink.queue)
+    uplink.client = elsewhere.client
+    uplink.cloud = elsewhere.cloud
+    uplink.signed = False
 
 
 def main():
@@ -90,18 +170,13 @@ def main():
     uplink = wire(config)
     gc.collect()
     print("connect ->", uplink.connect())
-    times, heap = run(
-        uplink,
-        config.get("readings", 0),
-        config.get("period_ms", 60_000),
-        config.get("heap_lock", False),
-    )
+    times, heap = run(uplink, config)
     uplink.client.close()
     summary = {
         "accepted": uplink.accepted,
         "queued": len(uplink.queue),
-        "heap_bytes_per_publish": heap / len(times),
-        "median_us": sorted(times)[len(times) // 2],
+        "heap_bytes_per_publish": heap / max(1, len(times)),
+        "median_us": sorted(times)[len(times) // 2] if times else 0,
     }
     print("summary", json.dumps(summary))
 

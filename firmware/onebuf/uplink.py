@@ -44,11 +44,13 @@ class Uplink:
         """Do what allocates, so that forward() does not: 0, or -errno.
 
         The head is written where it is due, the cloud's login done, the oldest record signed where
-        the cloud wants that, and the connection opened if it is closed. ValueError: the buffer has
-        no room for the head.
+        the cloud wants that, and the connection opened if it is closed. After a failure wait_ms says
+        how long to wait. ValueError: the buffer has no room for the head.
         """
         if self.exchange(None, timeout_ms, True) == _ACCEPTED:
             return 0
+        if self.backoff:
+            self._hold()
         return self.result if self.result < 0 else _EACCES
 
     def forward(self, timeout_ms: int = _TIMEOUT_MS) -> int:
@@ -66,6 +68,7 @@ class Uplink:
         """Send the oldest record of the queue, which must not be empty: its outcome."""
         judgement = self.exchange(None, timeout_ms)
         if judgement == _RETRY:
+            self.retries += 1
             self._hold()
             return _RETRY
         if self.queue.first == self._peeked:  # else it was dropped meanwhile, to make room
@@ -167,7 +170,6 @@ class Uplink:
 
     def _hold(self):
         """Not now: Retry-After wins over the backoff, which it leaves as it is."""
-        self.retries += 1
         s = self.client.response.number(b"retry-after") if self.result > 0 else -1
         if s >= 0:
             self.wait_ms = min(s, _DAY_S) * 1000

@@ -323,8 +323,11 @@ def test_connect_opens_the_connection_and_writes_the_head():
     assert u.client.connects == 1 and u.cloud.heads == [0]
 
 
-def test_connect_that_fails_says_why():
-    assert uplink().connect() == _ECONNREFUSED
+def test_connect_that_fails_says_why_and_how_long_to_wait():
+    u = uplink()
+    for wait_ms in (1000, 2000, 4000, 4000):
+        assert u.connect() == _ECONNREFUSED
+        assert u.wait_ms == wait_ms and state(u) == (0, 0, 0, 0)
 
 
 def test_each_exchange_has_the_time_that_forward_was_given():

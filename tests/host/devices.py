@@ -24,7 +24,7 @@ RUNTIMES = ("micropython-64", "micropython-32", "cpython-shim")
 MICROPYTHONS = RUNTIMES[:2]
 PATIENCE_S = 30.0
 
-_HEAP = "128k"  # what an ESP32 leaves to MicroPython
+_HEAP = {"32": "128k", "64": "256k"}  # what an ESP32 leaves to MicroPython; words twice as long
 
 
 def command(runtime: str, script: Path) -> tuple[list[str], dict[str, str]]:
@@ -32,7 +32,8 @@ def command(runtime: str, script: Path) -> tuple[list[str], dict[str, str]]:
     if runtime == "cpython-shim":
         python = [sys.executable, "-u", "-m", "host.shim", str(script)]
         return python, {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [*find(int(runtime[-2:])).argv, "-X", f"heapsize={_HEAP}", str(script)]
+    bits = runtime[-2:]
+    argv = [*find(int(bits)).argv, "-X", f"heapsize={_HEAP[bits]}", str(script)]
     return argv, {**os.environ, "MICROPYPATH": f"{FIRMWARE}:.frozen"}
 
 

@@ -27,10 +27,12 @@ class Driver:
     uplink = None
 
     def wire(self, settings):
-        """Build everything anew; settings win over config.json."""
+        """Build everything anew; settings win over config.json and over the cloud's in it."""
         with open("config.json") as file:
             config = json.load(file)
-        config.update(settings)
+        for name in settings:
+            of_cloud = name in config["settings"]
+            (config["settings"] if of_cloud else config)[name] = settings[name]
         self.uplink = main.wire(config)
 
     def connect(self, timeout_ms):
