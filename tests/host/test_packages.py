@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from host.shim import Device
+from tools import packages
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
+PACKAGE = FIRMWARE / "onebuf"
 LISTS = sorted(FIRMWARE.glob("*.json"))
 
 
@@ -28,9 +30,17 @@ def _imports(file: Path) -> set[str]:
     return {f"{name}.py" for name in found if (FIRMWARE / f"{name}.py").is_file()}
 
 
-def test_there_is_a_list_for_each_cloud_and_one_of_all() -> None:
-    clouds = {file.stem for file in (FIRMWARE / "onebuf" / "cloud").glob("[a-z]*.py")}
+def test_there_is_a_list_for_each_cloud_and_one_of_all_as_the_tool_writes_them() -> None:
+    clouds = {file.stem.split("_")[0] for file in (PACKAGE / "cloud").glob("[a-z]*.py")}
     assert {package.stem for package in LISTS} == clouds | {"package"}
+    written = {package.stem: package.read_text() for package in LISTS}
+    assert written == {name: packages.content(files) for name, files in packages.lists().items()}
+
+
+def test_the_list_of_all_has_every_module_that_has_code() -> None:
+    modules = {str(file.relative_to(FIRMWARE)) for file in PACKAGE.rglob("*.py")}
+    empty = {f"onebuf/{folder}/__init__.py" for folder in ("cloud", "port")}
+    assert set(_files(FIRMWARE / "package.json")) == modules - empty
 
 
 @pytest.mark.parametrize("package", LISTS, ids=lambda package: package.stem)
@@ -52,4 +62,5 @@ def test_a_list_has_all_that_its_modules_import(package: Path) -> None:
 def test_a_list_of_a_cloud_has_no_other_cloud(package: Path) -> None:
     clouds = [file for file in _files(package) if file.startswith("onebuf/cloud/")]
     if package.stem != "package":
-        assert clouds == [f"onebuf/cloud/{package.stem}.py"]
+        own = (PACKAGE / "cloud").glob(f"{package.stem}*.py")
+        assert clouds == sorted(str(file.relative_to(FIRMWARE)) for file in own)
