@@ -1,11 +1,14 @@
-"""AWS IoT Core's data endpoint over HTTPS, as far as publishing goes (PROTOCOLS 1.1 to 1.3).
+"""AWS IoT Core's data endpoint over HTTPS: publishing and device shadows (PROTOCOLS 1.1 to 1.5).
 
 Invariant: what the real endpoint refuses is refused here with its status, error name and body
 form. Where no source settles a point, the choice is strict and stands beside the code.
 
-A listener has one login, as a port of the real service has: `x509` (port 8443: the handshake
-asks for a client certificate of our authority and fails without one) or `sigv4` (port 443: no
-client certificate, the Authorization field or the presigned query is verified).
+A listener has one login, as a port of the real service has:
+`x509` (port 8443): the handshake asks for a client certificate of our authority and fails without
+one; `x509-alpn` (port 443 with the ALPN protocol x-amzn-http-ca): the same; `sigv4` (port 443
+without ALPN): no client certificate, the request names a custom authorizer or is signed.
+The real port 443 tells the last two apart by ALPN alone. So a client that does not offer the
+protocol is on `x509-alpn` as one without certificate: it gets 403 unless it is signed.
 """
 
 from __future__ import annotations
@@ -21,15 +24,19 @@ from types import MappingProxyType
 
 from host.certs import LOCAL_HOSTS, Authority, Pair
 from host.cloud import aws_publish, sigv4
+from host.cloud.aws_authorizer import Authorizers
 from host.cloud.aws_publish import Refused
-from host.cloud.aws_registry import EVERYTHING, Registry
+from host.cloud.aws_registry import EVERYTHING, Principal, Registry
+from host.cloud.aws_shadow import Shadows, is_shadow_path
 from host.cloud.http import Answer, Call
 from host.cloud.store import Store
 from host.cloud.tls import server_context
 
 ENDPOINT = "a1b2c3d4e5f6g7-ats.iot.us-east-1.amazonaws.com"
 PORT = 8443
+ALPN = "x-amzn-http-ca"
 
+_LOGINS = ("x509", "x509-alpn", "sigv4")
 _SERVICES = ("iotdata", "iotdevicegateway")  # both are seen to work, PROTOCOLS 1.3 item 9
 _REGION = re.compile(r"[^.]+\.iot\.([a-z0-9-]+)\.amazonaws\.com")
 _ERRORS: Mapping[int, str] = MappingProxyType(
@@ -39,6 +46,7 @@ _ERRORS: Mapping[int, str] = MappingProxyType(
         403: "ForbiddenException",
         404: "ResourceNotFoundException",
         405: "MethodNotAllowedException",
+        409: "ConflictException",
         413: "RequestEntityTooLargeException",
         415: "UnsupportedDocumentEncodingException",
         429: "ThrottlingException",
@@ -67,14 +75,17 @@ class AWSCloud:
         `server` takes the place of the right server certificate, to present a wrong one.
         """
         region = _REGION.fullmatch(endpoint)
-        if login not in ("x509", "sigv4") or region is None:
-            raise ValueError(f"login {login!r} is not x509 or sigv4, or endpoint {endpoint!r}")
+        if login not in _LOGINS or region is None:
+            raise ValueError(f"login {login!r} is none of {_LOGINS}, or endpoint {endpoint!r}")
         self.authority = authority
         self.store = store or Store()
         self.login = login
         self.endpoint = endpoint
         self.region = region[1]
         self.registry = Registry(self.store)
+        # The service asks for the account's own endpoint; its stand-ins here are as good.
+        self.authorizers = Authorizers(self.store, self.registry, (endpoint, *LOCAL_HOSTS))
+        self.shadows = Shadows(self.store, self.registry)
         self._server = server or authority.server((*LOCAL_HOSTS, self._wildcard()))
 
     def add_thing(self, thing: str, allow: Iterable[str] = EVERYTHING) -> Pair:
@@ -99,50 +110,51 @@ class AWSCloud:
         return " \\\n    ".join(lines)
 
     def tls(self) -> ssl.SSLContext:
-        return server_context(
-            self._server, self.authority.ca_pem if self.login == "x509" else None
-        )
+        if self.login == "sigv4":
+            return server_context(self._server, None)
+        alpn = ALPN if self.login == "x509-alpn" else None
+        return server_context(self._server, self.authority.ca_pem, alpn=alpn)
 
     def answer(self, call: Call) -> Answer:
-        """Check the size, who calls, the path, the publish and the policy, in this order."""
+        """Check the size, who calls, and then what the path asks for."""
         try:
-            self._publish(call)
+            if len(call.body) > self.body_limit:
+                raise Refused(413, "The payload exceeds the maximum size allowed")
+            caller = self._caller(call)
+            if is_shadow_path(call.path):
+                status, document = self.shadows.answer(call, caller)
+                return _answer(status, document, _trace())
+            self._publish(call, caller)
         except Refused as refused:
             return self.error(refused.status, refused.message)
-        trace = str(uuid.uuid4())
-        fields = (("content-type", "application/json"), ("x-amzn-RequestId", trace))
-        return Answer(200, _body("OK", trace), fields)
+        return _message(200, "OK")
 
     def error(self, status: int, message: str | None = None) -> Answer:
         """Return the error answer; the colon that ends the error name is really sent."""
-        trace = str(uuid.uuid4())
-        name = _ERRORS.get(status, "InternalFailureException")
-        fields = (
-            ("content-type", "application/json"),
-            ("x-amzn-RequestId", trace),
-            ("x-amzn-ErrorType", f"{name}:"),
-        )
-        return Answer(status, _body(message, trace), fields)
+        return _message(status, message)
 
-    def _publish(self, call: Call) -> None:
-        if len(call.body) > self.body_limit:
-            raise Refused(413, "The payload exceeds the maximum size allowed")
-        principal, device = self._caller(call)
-        message = aws_publish.message(call, device)
-        if not self.registry.allows(principal, message.topic):
+    def _publish(self, call: Call, caller: Principal) -> None:
+        """Check path, topic and policy, in this order, and keep the message."""
+        message = aws_publish.message(call, caller.device)
+        if not self.registry.allows(caller.policy, message.topic):
             raise Refused(403, None)
         self.store.add(message)
 
-    def _caller(self, call: Call) -> tuple[str, str]:
-        """Return the principal and the thing (or access key) that it stands for."""
-        if self.login == "sigv4":
-            access_key = self._signer(call)
-            return access_key, access_key
-        fingerprint = hashlib.sha256(call.certificate or b"").hexdigest()
+    def _caller(self, call: Call) -> Principal:
+        if self.login == "x509" or call.certificate:
+            return self._certified(call.certificate or b"")
+        caller = self.authorizers.principal(call)
+        if caller is not None:
+            return caller
+        access_key = self._signer(call)
+        return Principal(access_key, access_key)
+
+    def _certified(self, certificate: bytes) -> Principal:
+        fingerprint = hashlib.sha256(certificate).hexdigest()
         thing = self.registry.thing(fingerprint)
         if thing is None:
             raise Refused(403, None)
-        return fingerprint, thing
+        return Principal(fingerprint, thing, thing)
 
     def _signer(self, call: Call) -> str:
         request = sigv4.Request(call.method, call.target, call.fields, call.body)
@@ -156,9 +168,22 @@ class AWSCloud:
         return "*." + self.endpoint.partition(".")[2]
 
 
-def _body(message: str | None, trace: str) -> bytes:
-    text = json.dumps({"message": message, "traceId": trace}, separators=(",", ":"))
-    return text.encode()
+def _message(status: int, message: str | None) -> Answer:
+    trace = _trace()
+    return _answer(status, {"message": message, "traceId": trace}, trace)
+
+
+def _trace() -> str:
+    return str(uuid.uuid4())
+
+
+def _answer(status: int, document: Mapping[str, object], trace: str) -> Answer:
+    fields = [("content-type", "application/json"), ("x-amzn-RequestId", trace)]
+    if status >= 400:
+        name = _ERRORS.get(status, "InternalFailureException")
+        fields.append(("x-amzn-ErrorType", f"{name}:"))
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return Answer(status, text.encode(), tuple(fields))
 
 
 def _quoted(path: object) -> str:

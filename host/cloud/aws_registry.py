@@ -1,18 +1,21 @@
-"""Who may publish what on the emulated AWS IoT: certificates, access keys, policies.
+"""Who may do what on the emulated AWS IoT: certificates, access keys, policies.
 
 A policy is a list of MQTT topic filters that its principal may publish to; no list, no right.
-The principal is a certificate's SHA-256 fingerprint or an access key.
+AWS has actions of their own for shadows over HTTP (iot:GetThingShadow and so on); here the MQTT
+topic of the same operation stands for each, so one list says all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from host.cloud.sigv4 import Secret
 from host.cloud.store import Store
 from host.cloud.topics import check_filter, matches
 
-EVERYTHING = ("#", "$aws/rules/#")  # an MQTT # alone does not reach names that start with $
+# An MQTT # alone does not reach names that start with $.
+EVERYTHING = ("#", "$aws/rules/#", "$aws/things/#")
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS aws_certificates"
@@ -22,6 +25,16 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS aws_policies"
     " (principal TEXT NOT NULL, topic_filter TEXT NOT NULL)",
 )
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls."""
+
+    policy: str  # the key of its topic filters: a fingerprint, an access key, a token
+    device: str  # its name in the messages
+    thing: str | None = None  # a certificate's; no other thing's shadow is in its reach
+    shadows: bool = True  # False: a custom authorizer's, which serves the Publish API only
 
 
 class Registry:
@@ -37,13 +50,13 @@ class Registry:
         self._store.execute(
             "INSERT OR REPLACE INTO aws_certificates VALUES (?, ?, 1)", (fingerprint, thing)
         )
-        self._set_policy(fingerprint, allow)
+        self.set_policy(fingerprint, allow)
 
     def add_key(self, access_key: str, secret: Secret, allow: Iterable[str] = EVERYTHING) -> None:
         """Register an access key, or replace its secret and policy."""
         row = (access_key, secret.secret_key, secret.session_token)
         self._store.execute("INSERT OR REPLACE INTO aws_keys VALUES (?, ?, ?)", row)
-        self._set_policy(access_key, allow)
+        self.set_policy(access_key, allow)
 
     def deactivate(self, thing: str) -> None:
         """Make every certificate of `thing` inactive: TLS succeeds, requests get 403."""
@@ -55,19 +68,25 @@ class Registry:
         rows = self._store.execute(query, (fingerprint,))
         return rows[0][0] if rows else None
 
+    def has_thing(self, thing: str) -> bool:
+        """Say whether `thing` exists: it does once a certificate was registered for it."""
+        query = "SELECT 1 FROM aws_certificates WHERE thing = ?"
+        return bool(self._store.execute(query, (thing,)))
+
     def secret(self, access_key: str) -> Secret | None:
         """Return what belongs to `access_key`."""
         query = "SELECT secret_key, session_token FROM aws_keys WHERE access_key = ?"
         rows = self._store.execute(query, (access_key,))
         return Secret(*rows[0]) if rows else None
 
-    def allows(self, principal: str, topic: str) -> bool:
+    def allows(self, policy: str, topic: str) -> bool:
         """Say whether one of the principal's topic filters matches `topic`."""
         query = "SELECT topic_filter FROM aws_policies WHERE principal = ?"
-        rows = self._store.execute(query, (principal,))
+        rows = self._store.execute(query, (policy,))
         return any(matches(topic_filter, topic) for (topic_filter,) in rows)
 
-    def _set_policy(self, principal: str, allow: Iterable[str]) -> None:
+    def set_policy(self, principal: str, allow: Iterable[str]) -> None:
+        """Replace the principal's topic filters; ValueError for what is none."""
         filters = list(allow)
         for topic_filter in filters:
             check_filter(topic_filter)

@@ -188,24 +188,24 @@ class Running:
         return _Delivered(keep_alive)
 
     def _answer(self, request: web.BaseRequest, body: bytes, fault: Fault | None) -> Answer:
-        if fault is not None and fault.name == "throttle":
-            answer = self.cloud.error(429)
-            retry = ("Retry-After", str(fault.number))
-            return replace(answer, fields=(*answer.fields, retry))
-        if fault is not None and fault.name == "error":
-            return self.cloud.error(fault.number)
-        return self.cloud.answer(
-            Call(
-                request.method,
-                request.raw_path,
-                request.headers,
-                body,
-                _client_chain(request),
-                self._clock(),
-                (request.version.major, request.version.minor),
-                request.protocol.notes,  # type: ignore[attr-defined]  # it is our _Protocol
-            )
+        call = Call(
+            request.method,
+            request.raw_path,
+            request.headers,
+            body,
+            _client_chain(request),
+            self._clock(),
+            (request.version.major, request.version.minor),
+            request.protocol.notes,  # type: ignore[attr-defined]  # it is our _Protocol
         )
+        if fault is None or fault.name not in ("throttle", "error"):
+            return self.cloud.answer(call)
+        # A cloud of several services has an error form for each.
+        error = getattr(self.cloud, "error_for", lambda call, status: self.cloud.error(status))
+        if fault.name == "error":
+            return error(call, fault.number)
+        answer = error(call, 429)
+        return replace(answer, fields=(*answer.fields, ("Retry-After", str(fault.number))))
 
     def _faults_added(self) -> None:
         if self._thread.is_alive():
@@ -281,7 +281,7 @@ class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         protocol = _Protocol(self, loop=self._loop, **self._kwargs)
         protocol.cloud = self._cloud
-        protocol.notes = {}
+        protocol.notes = {"behind": protocol._messages}  # sent before the last one's answer
         return protocol
 
 

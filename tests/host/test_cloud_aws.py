@@ -380,7 +380,7 @@ def test_method_when_not_post_is_not_allowed(cloud: Running, method: str) -> Non
     assert_refused(reply, 405, "MethodNotAllowedException")
 
 
-@pytest.mark.parametrize("path", ["/", "/topics", "/topic/a", "/Topics/a", "/things/x/shadow"])
+@pytest.mark.parametrize("path", ["/", "/topics", "/topic/a", "/Topics/a", "/things/x/shadows"])
 def test_path_when_unknown_is_not_found(cloud: Running, path: str) -> None:
     assert_refused(exchange(cloud, path), 404, "ResourceNotFoundException")
 
