@@ -18,7 +18,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")
@@ -108,20 +108,20 @@ class Authority:
             pem = x509.load_pem_x509_certificate(self.ca_pem.read_bytes())
         except (OSError, ValueError):
             return None
-        whole = pem == certificate and _belongs(key, certificate) and _in_date(certificate)
+        whole = pem == certificate and belongs(key, certificate) and _in_date(certificate)
         return (certificate, key) if whole else None
 
     def _make_ca(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         key = ec.generate_private_key(ec.SECP256R1())
         # A new CA under an old name would make verifiers confuse the two: the name is unique.
-        name = _name(f"onebuf test CA {x509.random_serial_number() & 0xFFFFFFFF:08x}")
+        name = common_name(f"onebuf test CA {x509.random_serial_number() & 0xFFFFFFFF:08x}")
         begin = _now() - _DAY
         builder = _builder(name, name, key.public_key(), begin, begin + _CA_DAYS * _DAY)
         builder = _extend(builder, key.public_key(), key.public_key(), ca=True)
         certificate = builder.sign(key, hashes.SHA256())
-        _write(self.folder / "ca.key", _key_bytes(key, serialization.Encoding.PEM), 0o600)
-        _write(self.ca_der, certificate.public_bytes(serialization.Encoding.DER), 0o644)
-        _write(self.ca_pem, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+        write_file(self.folder / "ca.key", _key_bytes(key, serialization.Encoding.PEM), 0o600)
+        write_file(self.ca_der, certificate.public_bytes(serialization.Encoding.DER), 0o644)
+        write_file(self.ca_pem, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
         return certificate, key
 
     def _usable(self, files: Pair, fits: Callable[[x509.Certificate], bool]) -> bool:
@@ -136,7 +136,7 @@ class Authority:
             fit = fits(certificate)
         except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
             return False
-        owned = pem[0] == certificate and all(_belongs(key, certificate) for key in keys)
+        owned = pem[0] == certificate and all(belongs(key, certificate) for key in keys)
         return owned and fit and _in_date(certificate)
 
     def _issue(
@@ -149,7 +149,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         begin = leaf.not_before or _now() - _DAY
         end = leaf.not_after or begin + _LEAF_DAYS * _DAY
-        name = _name(leaf.common_name)
+        name = common_name(leaf.common_name)
         builder = _builder(name, self._certificate.subject, key.public_key(), begin, end)
         builder = _extend(builder, key.public_key(), self._key.public_key(), ca=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([leaf.usage]), critical=False)
@@ -157,10 +157,10 @@ class Authority:
             builder = builder.add_extension(alternative, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         pem = certificate.public_bytes(serialization.Encoding.PEM)
-        _write(files.key_pem, _key_bytes(key, serialization.Encoding.PEM), 0o600)
-        _write(files.key_der, _key_bytes(key, serialization.Encoding.DER), 0o600)
-        _write(files.cert_der, certificate.public_bytes(serialization.Encoding.DER), 0o644)
-        _write(files.cert_pem, pem + self.ca_pem.read_bytes() if chain else pem, 0o644)
+        write_file(files.key_pem, _key_bytes(key, serialization.Encoding.PEM), 0o600)
+        write_file(files.key_der, _key_bytes(key, serialization.Encoding.DER), 0o600)
+        write_file(files.cert_der, certificate.public_bytes(serialization.Encoding.DER), 0o644)
+        write_file(files.cert_pem, pem + self.ca_pem.read_bytes() if chain else pem, 0o644)
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,9 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def common_name(text: str) -> x509.Name:
+    """Return the name that consists of this CN alone."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _general_name(host: str) -> x509.GeneralName:
@@ -226,7 +227,10 @@ def _read_key(data: bytes, pem: bool) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _belongs(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bool:
+def belongs(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, certificate: x509.Certificate
+) -> bool:
+    """Return whether `certificate` certifies the public half of `key`."""
     return key.public_key() == certificate.public_key()
 
 
@@ -234,7 +238,7 @@ def _in_date(certificate: x509.Certificate) -> bool:
     return certificate.not_valid_before_utc <= _now() < certificate.not_valid_after_utc
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def write_file(path: Path, data: bytes, mode: int) -> None:
     """Put `data` at `path` whole or not at all; the file has `mode` before it has content."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.unlink(missing_ok=True)

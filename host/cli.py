@@ -1,4 +1,4 @@
-"""The command `onebuf`: the emulated cloud, the demo, and a publish from this computer."""
+"""The command `onebuf`: the demo, the emulated clouds, and what a device does, from here."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ import argparse
 import json
 import sqlite3
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from host import demo, publish
-from host.certs import Authority
-from host.cloud import faults
-from host.cloud.aws import AWSCloud
-from host.cloud.server import serve
-from host.cloud.store import Store
+from host import certs_command, cloud_command, demo, publish, sign_command
 from tools.micropython import RuntimeMissing
-
-_POLL_S = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,8 +29,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onebuf", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_demo(commands)
-    _add_cloud(commands)
+    cloud_command.add_cloud(commands, _port)
     _add_publish(commands)
+    certs_command.add_certs(commands)
+    sign_command.add_sign(commands)
     return parser
 
 
@@ -48,33 +42,6 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--readings", type=_count, default=20, help="publishes for each runtime")
     command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     command.set_defaults(command=_demo)
-
-
-def _add_cloud(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "run the emulated AWS IoT endpoint until Ctrl-C"
-    notes = (faults.__doc__ or "").split("\n\n", 1)[1].split("\n\nInvariant")[0]
-    command = commands.add_parser(
-        "cloud",
-        help=text,
-        description=text,
-        epilog=f"faults:\n\n{notes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("--host", default="127.0.0.1", help="listen there (127.0.0.1)")
-    command.add_argument("--port", type=_port, default=8443, help="0: any free port (8443)")
-    command.add_argument("--folder", type=Path, default=Path(".onebuf"), help="certificates")
-    command.add_argument("--store", default=":memory:", help="SQLite file for the messages")
-    command.add_argument("--thing", default="demo-thing", help="the device that may publish")
-    command.add_argument("--fault", type=_fault, help="what it does wrong: see below")
-    command.set_defaults(command=_cloud)
-
-
-def _fault(spelling: str) -> str:
-    try:
-        faults.parse(spelling)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return spelling
 
 
 def _count(text: str) -> int:
@@ -127,28 +94,6 @@ def _demo(options: argparse.Namespace) -> int:
         raise
     print(demo.as_json(rows) if options.json else f"\n{demo.table(rows)}")
     return 0
-
-
-def _cloud(options: argparse.Namespace) -> int:
-    aws = AWSCloud(Authority(options.folder), Store(options.store))
-    (options.folder / ".gitignore").write_text("*\n")  # private keys are nothing to commit
-    try:
-        aws.add_thing(options.thing)
-    except ValueError as error:
-        raise SystemExit(f"onebuf: {error}") from error
-    with serve(aws, options.port, options.host) as cloud:
-        if options.fault:
-            cloud.faults.add(options.fault)
-        print(f"AWS IoT, emulated: {aws.endpoint} on {cloud.host}:{cloud.port}, Ctrl-C stops it")
-        print(f"\n{aws.curl_line(cloud.port, options.thing, cloud.host)}\n", flush=True)
-        seen = len(cloud.messages())
-        while True:
-            messages = cloud.messages()
-            for message in messages[seen:]:
-                text = message.payload.decode(errors="replace")
-                print(f"{message.device} {message.topic} qos={message.qos} {text}", flush=True)
-            seen = len(messages)
-            time.sleep(_POLL_S)
 
 
 def _publish(options: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from host.cloud import watson_request as request
 from host.cloud.http import Answer, Call
 from host.cloud.store import Message, Store
 from host.cloud.tls import server_context
-from host.cloud.watson_access import USER, Access
+from host.cloud.watson_access import Access
 from host.cloud.watson_registry import Command, Registry
 from host.cloud.watson_request import DOMAINS, QUICKSTART, Credentials, Path, Refused
 
@@ -139,9 +139,12 @@ class WatsonCloud:
         return self._send(sent, f"a:{self.org}:onebuf", time.time())
 
     def curl_lines(
-        self, port: int, type_id: str, device_id: str, token: str, host: str = "127.0.0.1"
+        self, port: int, type_id: str, device_id: str, user: str, host: str = "127.0.0.1"
     ) -> str:
-        """Return a curl command that posts an event to the seed's URL, led to `host:port`."""
+        """Return a curl command that posts an event to the seed's URL, led to `host:port`.
+
+        `user` is use-token-auth:TOKEN as a word of the shell, which may fetch it from a file.
+        """
         name = f"{self.org}.{DOMAINS[1]}"
         real = PLAIN_PORT if self.plain else PORT
         place = f"http://{name}:{real}" if self.plain else f"https://{name}"
@@ -149,7 +152,7 @@ class WatsonCloud:
             "curl --request POST",
             f"--connect-to {name}:{real}:{host}:{port}",
             f"--cacert {shlex.quote(str(self.authority.ca_pem))}",
-            f"--user {shlex.quote(f'{USER}:{token}')}",
+            f"--user {user}",
             "--header 'Content-Type: application/json'",
             """--data '{"temperature": 21.5}'""",
             f"{place}/api/v0002/device/types/{type_id}/devices/{device_id}/events/status",

@@ -167,7 +167,8 @@ def test_curl_with_the_printed_command_when_run_posts_an_event(
     running = cloud if secure else plain
     token = "MP$08VKz!8rXwnR-Q*'"
     running.cloud.add_device("model.1", "serial-1", token)
-    line = running.cloud.curl_lines(running.port, "model.1", "serial-1", token)
+    user = shlex.quote(f"use-token-auth:{token}")
+    line = running.cloud.curl_lines(running.port, "model.1", "serial-1", user)
     words = shlex.split(line)
     place = f"https://{ADMIN_HOST}" if secure else f"http://{ADMIN_HOST}:{PLAIN_PORT}"
     assert words[-1] == f"{place}/api/v0002/device/types/model.1/devices/serial-1/events/status"
