@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 from host import emulation
 from host.certs import Authority
@@ -83,7 +84,7 @@ def _block(service: emulation.Service, cloud: Running) -> str:
     return f"{service.title} on {cloud.host}:{cloud.port}\n\n{commands}\n"
 
 
-def _follow(store: Store) -> None:
+def _follow(store: Store) -> NoReturn:
     """Print each message that comes in, for ever."""
     seen = len(store.messages())
     while True:

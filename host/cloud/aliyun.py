@@ -57,7 +57,7 @@ class AliyunCloud:
         self.closes = True
         self._token_life_s = token_life_s
         self._registry = Registry(self.store)
-        self._server = server or authority.server((*LOCAL_HOSTS, _WILDCARD), "server-aliyun")
+        self._server = server or authority.server((*LOCAL_HOSTS, _WILDCARD), "_aliyun")
         self._failures: deque[int] = deque()
         self._last_id = 1 << 53  # what a clock far in the past must not undercut
 

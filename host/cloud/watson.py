@@ -81,7 +81,7 @@ class WatsonCloud:
         self._registry = Registry(self.store)
         self._access = Access(self._registry, org)
         hosts = (*LOCAL_HOSTS, *(f"*.{domain}" for domain in DOMAINS))
-        self._server = server or authority.server(hosts, "server-watson")
+        self._server = server or authority.server(hosts, "_watson")
 
     def add_device(self, type_id: str, device_id: str, token: str | None = None) -> str:
         """Register a device and return its token, a random one unless given.
