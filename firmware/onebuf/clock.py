@@ -1,0 +1,181 @@
+"""Unix time on a board that boots in 2000, from SNTP or from a response's Date.
+
+It is kept as seconds since 2020-01-01T00:00:00Z, which stays below 2**30 until 2054, and advanced
+by time.ticks_ms(): asking for it takes no heap. SNTP is not authenticated: whoever sits on the way
+can forge it. A Date is as good as the TLS connection that it came over.
+"""
+
+import os
+import select
+import socket
+import time
+
+from micropython import const
+
+_ENXIO = const(-6)  # the server's name has no address
+_ENOMEM = const(-12)
+_ETIMEDOUT = const(-110)
+_ECONNREFUSED = const(-111)
+_EHOSTUNREACH = const(-113)
+_EKEYEXPIRED = const(-127)  # TLS: the server's certificate is not valid now
+
+_SOCK_DGRAM = const(2)  # these two are so on every port
+_POLLIN = const(1)
+
+_UNIX_2020 = const(1577836800)  # where time.time() counts from 1970
+_BOARD_2020 = const(631152000)  # where time.time() counts from 2000
+_NTP_2020 = const(508141696)  # 2**32 less the seconds from 1900 to 2020
+_2025 = const(157852800)
+_SKEW_S = const(120)  # a Date may be that far off: it says when the response began
+_MOVE_S = const(60)
+
+
+class Clock:
+    """Unix time: the system's if that is after 2024, else not set until set, sync or correct.
+
+    rtc: machine.RTC() where the board has one; it is set too, because TLS compares certificates
+    with it. servers: names or addresses, asked in this order, once each, at UDP port; each has
+    timeout_ms for its answer.
+    """
+
+    def __init__(
+        self, rtc=None, servers=("pool.ntp.org",), timeout_ms: int = 5000, port: int = 123
+    ):
+        self.rtc = rtc
+        self.servers = servers
+        self.timeout_ms = timeout_ms
+        self.port = port
+        self._base = _UNIX_2020 if time.gmtime(0)[0] == 1970 else _BOARD_2020
+        s = int(time.time()) - self._base
+        self._s = s if s > _2025 else -1
+        self._t = time.ticks_ms()  # when it was _s seconds
+
+    def seconds(self) -> int:
+        """Seconds since 2020-01-01T00:00:00Z, without heap; negative: not set.
+
+        Ask more often than half the period of time.ticks_ms(): every 2**29 ms, six days, less a
+        second on a 32-bit board.
+        """
+        if self._s >= 0:
+            t = time.ticks_ms()
+            n = time.ticks_diff(t, self._t)
+            self._t = time.ticks_add(t, -(n % 1000))
+            self._s += n // 1000
+        return self._s
+
+    def now(self) -> int:
+        """Unix time in seconds; 0: not set. It takes heap where ints have 31 bits."""
+        s = self.seconds()
+        return s + _UNIX_2020 if s >= 0 else 0
+
+    def set(self, unix: int, ms: int = 0):
+        """It was that Unix time ms milliseconds ago; a time before 2020 makes it not set."""
+        s = unix - _UNIX_2020
+        self._moved = s - self.seconds()
+        self._s = s
+        self._t = time.ticks_add(time.ticks_ms(), -ms)
+        if self.rtc:
+            t = time.gmtime(self.seconds() + self._base)
+            self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
+
+    def sync(self) -> int:
+        """Ask the servers (SNTP, RFC 4330) until one answers: 0, or the last one's -errno.
+
+        -ECONNREFUSED is a kiss-o'-death. timeout_ms begins when a name is resolved, which the
+        runtime does, and cannot bound.
+        """
+        r = _ENXIO
+        for server in self.servers:
+            r = _ENXIO
+            s = None
+            try:
+                address = socket.getaddrinfo(server, self.port, 0, _SOCK_DGRAM)[0]
+                r = _EHOSTUNREACH
+                s = socket.socket(address[0], _SOCK_DGRAM)
+                s.setblocking(False)
+                s.connect(address[-1])  # from here on the system drops what others send
+                r = self._ask(s)
+            except OSError:
+                pass
+            except MemoryError:
+                r = _ENOMEM
+            if s:
+                s.close()
+            if not r:
+                break
+        return r
+
+    def correct(self, result: int, reply) -> bool:
+        """Whether the clock was the cause of that result of Client.request(), and is better now.
+
+        It is set by sync() after -EKEYEXPIRED, and by the Date of a response (RFC 9110 section
+        6.6.1), reply, that is more than two minutes off. True: the exchange is worth another try.
+        """
+        if result == _EKEYEXPIRED:
+            return not self.sync() and abs(self._moved) > _MOVE_S
+        a = reply.field(b"date") if result > 0 else -1
+        s = date(reply.buf, a, a + reply.field_n) if a >= 0 else -1
+        try:
+            if s >= 0 and abs(s - self.seconds()) > _SKEW_S:
+                self.set(s + _UNIX_2020)
+                return True
+        except MemoryError:  # under heap_lock()
+            pass
+        return False
+
+    def _ask(self, s):
+        """Send a request, and set the clock by the reply to it: 0, or -errno."""
+        query = bytearray(48)
+        query[0] = 0x23  # version 4, mode 3: client
+        chance = query[40:] = os.urandom(8)  # transmit timestamp, which the reply must repeat
+        s.send(query)
+        poller = select.poll()
+        poller.register(s, _POLLIN)
+        sent = time.ticks_ms()
+        ms = 0
+        while ms < self.timeout_ms:
+            b = s.recv(48) if poller.poll(self.timeout_ms - ms) else b""
+            ms = time.ticks_diff(time.ticks_ms(), sent)
+            # version 3 or 4 and mode 4, server: the lower bits are 28 or 36
+            if len(b) < 48 or (b[0] - 28) & 55 or b[24:32] != chance:
+                continue
+            if not b[1]:
+                return _ECONNREFUSED
+            n = int.from_bytes(b[40:44], "big") + _NTP_2020
+            # leap indicator 3: not synchronized. A time is one of 2020 to 2053, whatever its era.
+            if b[0] < 192 and b[1] < 16 and not n >> 30 & 3:
+                self.set((n & 0x3FFFFFFF) + _UNIX_2020, ms // 2 + b[44] * 4)
+                return 0
+        return _ETIMEDOUT
+
+
+def date(buf, a: int, e: int) -> int:
+    """The IMF-fixdate (RFC 9110 section 5.6.7) in a..e as seconds since 2020, without heap.
+
+    -1: it is none, or not in 2020 to 2053. Which day of the week it names does not matter.
+    """
+    if e - a != 29:
+        return -1
+    d = n = 0
+    for i in range(29):
+        c = b"aaa, 00 aaa 0000 00:00:00 GMT"[i]
+        digit = buf[a + i] - c
+        base = 6 if i == 20 or i == 23 else 10  # minutes and seconds end at 59
+        if c == 48 and 0 <= digit < base:
+            n = n * base + digit
+        elif digit and c != 97:
+            return -1
+        if i == 16:
+            d, n = n, 0  # the day and the year; what follows is the second of the day
+    names = b"MarAprMayJunJulAugSepOctNovDecJanFeb"
+    m = 33
+    while buf[a + 8] != names[m] or buf[a + 9] != names[m + 1] or buf[a + 10] != names[m + 2]:
+        m -= 3
+        if m < 0:
+            return -1
+    m //= 3
+    y, d = d % 10000 - 2020, d // 10000
+    most = 31 - (m % 5 & 1) if m < 11 else 28 if y & 3 else 29
+    # days since 2020, in years from March on: then a leap day is the last one of its year
+    days = ((y - (m > 9)) * 1461 >> 2) + (153 * m + 2) // 5 + 59 + d
+    return days * 86400 + n if 0 < d <= most and n < 86400 and not days // 12419 else -1
