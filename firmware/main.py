@@ -4,9 +4,9 @@ Settings are read from config.json; certificates are DER files beside it:
 
     cloud, settings              a module of onebuf.cloud, and what its class takes, by name
     address                      connect there instead of to the cloud's host (an emulated cloud)
-    ca, cert, key                file names; cert and key only where the cloud wants a certificate
+    ca, cert, key                file names; cert and key only where the cloud wants a certificate,
+                                 cert a list where it wants the whole chain, the device's first
     tls                          false: in plain text, which the cloud has to allow as well
-    alpn                         an ALPN protocol, where the runtime can offer one
     buffer                       octets of the one buffer, 1024
     clock                        what Clock takes: {} for pool.ntp.org; SAS and SigV4 need the time
     dps                          Azure: what DPS takes, or group_key instead of key; and port
@@ -56,10 +56,14 @@ def load(name):
 
 
 def make_transport(config):
-    context = None
-    if config.get("tls", True):
-        files = [read(config[name]) if name in config else None for name in ("ca", "cert", "key")]
-        context = tls_context(*files)
+    if not config.get("tls", True):
+        return Transport(None, config.get("address", ""))
+    cert = key = None
+    if "key" in config:
+        names = config["cert"]
+        cert = [read(name) for name in ([names] if isinstance(names, str) else names)]
+        key = read(config["key"])
+    context = tls_context(read(config["ca"]), cert, key)
     return Transport(context, config.get("address", ""))
 
 

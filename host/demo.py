@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from host import sntp
 from host.certs import Authority
-from host.cloud.aws import AWSCloud
-from host.cloud.server import Running, serve
-from host.device_files import provision
+from host.cloud.server import serve
+from host.demo_devices import WAYS
+from host.device_files import lay
 from tools.micropython import find
 
 FIRMWARE = Path(__file__).parents[1] / "firmware"
 ROOT = FIRMWARE.parent
 BOARD = ROOT / "boards" / "ESP32_GENERIC" / "board.json"
 _TIMEOUT_S = 120.0
+_ACCEPTED = re.compile(r"(\{.*\}) -> 20[04] in ")  # a line of the device's log
+_SHOWN = 2  # readings of each device that are printed
 
 
 class DemoFailed(Exception):
@@ -34,78 +38,96 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One runtime's line of the table."""
+    """One device's line of the table."""
 
+    way: str
     runtime: str
     publishes: int
     heap_bytes_per_publish: float | None
     median_ms: float
 
 
+@dataclass(frozen=True)
+class _Runtime:
+    name: str
+    argv: list[str]
+    environment: dict[str, str]
+
+
 def run(readings: int, say: Callable[[str], None]) -> list[Row]:
-    """Publish `readings` readings from each runtime and compare; DemoFailed, RuntimeMissing."""
+    """Publish `readings` readings in every way and compare; DemoFailed, RuntimeMissing."""
+    micropython, shim = _runtimes()
+    first, *others = WAYS
+    rows = [_row(way, micropython, readings, say) for way in (first, *others)]
+    return [*rows, _row(first, shim, readings, say)]
+
+
+def _runtimes() -> tuple[_Runtime, _Runtime]:
+    """MicroPython with the heap that a board leaves to it, and this interpreter."""
     micropython = find(32)
     heap = json.loads(BOARD.read_text())["heap_bytes"]
-    runtimes = {
-        f"micropython {micropython.version} 32-bit": (
-            [*micropython.argv, "-X", f"heapsize={heap}"],
-            {"MICROPYPATH": f"{FIRMWARE}:.frozen"},
-        ),
-        f"cpython {sys.version.split()[0]} (shim)": (
-            [sys.executable, "-m", "host.shim"],
-            {"PYTHONPATH": str(ROOT)},
-        ),
-    }
-    with tempfile.TemporaryDirectory(prefix="onebuf-demo-") as folder:
-        authority = Authority(Path(folder) / "certificates")
-        aws = AWSCloud(authority)
-        with serve(aws) as cloud:
-            return [
-                _row(cloud, aws, name, argv, environment, readings, say)
-                for name, (argv, environment) in runtimes.items()
-            ]
+    argv = [*micropython.argv, "-X", f"heapsize={heap}"]
+    name = f"micropython {micropython.version} 32-bit"
+    path = {"MICROPYPATH": f"{FIRMWARE}:.frozen"}
+    shim = f"cpython {sys.version.split()[0]} (shim)"
+    python = [sys.executable, "-m", "host.shim"]
+    return _Runtime(name, argv, path), _Runtime(shim, python, {"PYTHONPATH": str(ROOT)})
 
 
-def _row(
-    cloud: Running,
-    aws: AWSCloud,
-    name: str,
-    argv: list[str],
-    environment: dict[str, str],
+def _row(way: str, runtime: _Runtime, readings: int, say: Callable[[str], None]) -> Row:
+    say(f"\n{way}: {runtime.name}")
+    with tempfile.TemporaryDirectory(prefix="onebuf-demo-") as name, ExitStack() as servers:
+        folder = Path(name)
+        authority = Authority(folder / "certificates")
+        setup = WAYS[way](authority, "demo-thing")
+        cloud = servers.enter_context(serve(setup.cloud))
+        config = {"readings": readings, "period_ms": 20, "heap_lock": True, **setup.config}
+        config["settings"] = {**config["settings"], "port": cloud.port}
+        if "dps" in config:
+            config["dps"] = {**config["dps"], "port": cloud.port}
+        if "clock" in config:
+            time = servers.enter_context(sntp.serve())
+            config["clock"] = {"servers": [time.host], "port": time.port}
+        lay(folder / "device", authority, config, setup.pair, setup.above)
+        lines = _run_device(runtime, folder / "device", say)
+        received = [message.payload.decode() for message in cloud.messages()]
+    return _compare(way, runtime, readings, lines, received, say)
+
+
+def _compare(
+    way: str,
+    runtime: _Runtime,
     readings: int,
+    lines: list[str],
+    received: list[str],
     say: Callable[[str], None],
 ) -> Row:
-    thing = f"demo-{name.split()[0]}"
-    topic = f"fleet/{thing}/telemetry"
-    say(f"\n{name} publishes to {aws.endpoint}, topic {topic}")
-    with tempfile.TemporaryDirectory(prefix="onebuf-device-") as folder:
-        device, settings = Path(folder), {"readings": readings, "period_ms": 50, "heap_lock": True}
-        provision(device, aws, aws.add_thing(thing), topic, cloud.port, **settings)
-        lines = _run_device([*argv, str(FIRMWARE / "main.py")], environment, device, say)
-    logged = [line.split(" -> ")[0] for line in lines if " -> 200 " in line]
-    received = [message.payload.decode() for message in cloud.messages(topic)]
-    for payload in received:
+    for payload in received[:_SHOWN]:
         say(f"  cloud   {payload}")
+    logged = [match[1] for match in map(_ACCEPTED.match, lines) if match]
     if logged != received or len(received) != readings:
         raise DemoFailed(
-            f"{name}: {readings} readings, {len(logged)} logged as accepted, "
+            f"{way}: {runtime.name}: {readings} readings, {len(logged)} logged as accepted, "
             f"{len(received)} received by the cloud"
         )
+    say(f"  all {readings} readings that the device logged are those that the cloud received")
     summary = json.loads(lines[-1].removeprefix("summary "))
-    heap = None if "shim" in name else summary["heap_bytes_per_publish"]
-    return Row(name, len(received), heap, summary["median_us"] / 1000)
+    heap = None if "shim" in runtime.name else summary["heap_bytes_per_publish"]
+    return Row(way, runtime.name, len(received), heap, summary["median_us"] / 1000)
 
 
-def _run_device(
-    argv: list[str], environment: dict[str, str], folder: Path, say: Callable[[str], None]
-) -> list[str]:
+def _run_device(runtime: _Runtime, folder: Path, say: Callable[[str], None]) -> list[str]:
     """Run the application to its end: its log, line by line."""
     lines: list[str] = []
-    with _process(argv, environment, folder) as process:
+    argv = [*runtime.argv, str(FIRMWARE / "main.py")]
+    readings = 0
+    with _process(argv, runtime.environment, folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.rstrip("\n"))
-            say(f"  device  {lines[-1]}")
+            readings += _ACCEPTED.match(line) is not None
+            if readings <= _SHOWN or not _ACCEPTED.match(line):
+                say(f"  device  {lines[-1]}")
         status = process.wait(_TIMEOUT_S)
     if status or not lines or not lines[-1].startswith("summary "):
         raise DemoFailed(f"the device stopped with exit status {status}")
@@ -135,13 +157,15 @@ def _process(
 
 def table(rows: list[Row]) -> str:
     """The rows as text for a terminal."""
-    cells = [("runtime", "publishes", "heap bytes/publish", "median ms")]
+    cells = [("cloud and login", "runtime", "publishes", "heap bytes/publish", "median ms")]
     for row in rows:
         heap = "-" if row.heap_bytes_per_publish is None else f"{row.heap_bytes_per_publish:g}"
-        cells.append((row.runtime, str(row.publishes), heap, f"{row.median_ms:.2f}"))
-    widths = [max(len(line[i]) for line in cells) for i in range(4)]
+        figures = (str(row.publishes), heap, f"{row.median_ms:.2f}")
+        cells.append((row.way, row.runtime, *figures))
+    widths = [max(len(line[i]) for line in cells) for i in range(5)]
     return "\n".join(
-        f"{line[0]:<{widths[0]}}  " + "  ".join(f"{line[i]:>{widths[i]}}" for i in (1, 2, 3))
+        f"{line[0]:<{widths[0]}}  {line[1]:<{widths[1]}}  "
+        + "  ".join(f"{line[i]:>{widths[i]}}" for i in (2, 3, 4))
         for line in cells
     )
 
