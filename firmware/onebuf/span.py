@@ -91,7 +91,7 @@ def authority(host: str, port: int, default: int = 443) -> bytes:
     """The value of Host (RFC 9110 section 7.2). ValueError: no host name, or no port."""
     name = host.encode()
     if not name or token_end(name, 0, len(name)) < len(name) or not 0 < port < 65536:
-        raise ValueError("a host name, without scheme and port; a port of 1 to 65535")
+        raise ValueError("host or endpoint: a name, no scheme, no port; port: 1 to 65535")
     return name if port == default else b"%s:%d" % (name, port)
 
 

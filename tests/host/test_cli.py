@@ -22,6 +22,8 @@ from devices import ROOT, Process
 from host import cli, demo
 from host.cloud.server import Running
 from host.cloud.store import Message, Store
+from host.demo_devices import WAYS
+from host.emulation import SERVICES
 
 ONEBUF = (sys.executable, "-m", "host.cli")
 # Unbuffered as on a terminal; a COLUMNS of its own, or argparse would fold its error line.
@@ -75,13 +77,13 @@ def test_demo_with_json_prints_json_on_stdout_and_its_log_on_stderr(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["ok"] is True
-    names = [row["runtime"].split()[0] for row in result["rows"]]
-    assert names == ["micropython", "cpython"]
-    assert [row["publishes"] for row in result["rows"]] == [3, 3]
-    assert result["rows"][0]["heap_bytes_per_publish"] == 0
-    assert all(row["median_ms"] > 0 for row in result["rows"])
-    assert done.stderr.count("  device  connect -> 0\n") == 2
-    assert len(re.findall(r"^  cloud   \{", done.stderr, re.MULTILINE)) == 6
+    *micropython, cpython = result["rows"]
+    assert [row["way"] for row in micropython] == [*WAYS] and cpython["way"] in WAYS
+    for row in micropython:
+        assert "32-bit" in row["runtime"] and row["heap_bytes_per_publish"] == 0
+    assert cpython["runtime"].startswith("cpython") and cpython["heap_bytes_per_publish"] is None
+    assert all(row["publishes"] == 3 and row["median_ms"] > 0 for row in result["rows"])
+    assert done.stderr.count("  device  connect -> 0\n") == len(result["rows"])
     assert list(tmp_path.iterdir()) == [], "the demo leaves nothing behind"
 
 
@@ -90,12 +92,14 @@ def test_demo_prints_what_the_device_logged_what_the_cloud_received_and_a_table(
 ) -> None:
     done = onebuf("demo", "--readings", 2, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    logged = re.findall(r"^  device  (\{.*\}) -> 200", done.stdout, re.MULTILINE)
+    logged = re.findall(r"^  device  (\{.*\}) -> 20[04]", done.stdout, re.MULTILINE)
     assert logged == re.findall(r"^  cloud   (\{.*\})$", done.stdout, re.MULTILINE)
-    assert len(logged) == 4
-    table = done.stdout.splitlines()[-3:]
-    assert table[0].split() == ["runtime", "publishes", "heap", "bytes/publish", "median", "ms"]
-    assert table[1].startswith("micropython") and table[2].startswith("cpython")
+    assert len(logged) == 2 * (len(WAYS) + 1)
+    title, *rows = done.stdout.splitlines()[-len(WAYS) - 2 :]
+    assert " ".join(title.split()) == (
+        "cloud and login runtime publishes heap bytes/publish median ms"
+    )
+    assert [row.split("  ")[0] for row in rows] == [*WAYS, next(iter(WAYS))]
 
 
 def failing_demo(capsys: pytest.CaptureFixture[str]) -> str:
@@ -153,7 +157,7 @@ def test_demo_when_interrupted_ends_with_its_children_and_without_a_traceback(
 ) -> None:
     readings = "100000" if runtime == "micropython" else "15"
     with started("demo", "--readings", readings, folder=tmp_path) as process:
-        while not process.line().startswith(runtime):
+        while f": {runtime}" not in process.line():
             pass
         while "-> 200" not in process.line():
             pass
@@ -176,15 +180,15 @@ class Cloud:
         self.process = process
         self.folder = folder
         self.lines = [process.line()]
-        while self.lines[-1] or len(self.lines) < 3:
+        while self.lines[-1] != "Ctrl-C stops it.":
             self.lines.append(process.line())
-        match = re.fullmatch(r"AWS IoT, emulated: (\S+) on (\S+):(\d+), .*", self.lines[0])
+        match = re.fullmatch(r"AWS IoT by certificate: (\S+) on (\S+):(\d+)", self.lines[0])
         assert match is not None
         self.endpoint, self.host, self.port = match[1], match[2], int(match[3])
 
     @property
     def curl(self) -> str:
-        return "\n".join(self.lines[2:-1])
+        return "\n".join(self.lines[2:-2])
 
     def publish(self, form: str = "pem", **changes: object) -> subprocess.CompletedProcess[str]:
         """Run `onebuf publish` against it; changes win over the right options."""
@@ -204,7 +208,7 @@ class Cloud:
 
 @contextmanager
 def running_cloud(folder: Path, *arguments: str) -> Iterator[Cloud]:
-    words = ("cloud", "--port", "0", "--folder", "my certificates", *arguments)
+    words = ("cloud", "--port", "0", "--only", "aws", "--folder", "my certificates", *arguments)
     with started(*words, folder=folder) as process:
         yield Cloud(process, folder / "my certificates")
 
@@ -229,6 +233,50 @@ def test_cloud_prints_a_curl_line_that_publishes_when_pasted_and_then_the_messag
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["message"] == "OK"
     assert cloud.process.line() == 'demo-thing topic qos=1 { "message": "Hello, world" }'
+
+
+def test_cloud_runs_all_clouds_and_the_commands_that_it_prints_are_answered_when_pasted(
+    tmp_path: Path,
+) -> None:
+    assert shutil.which("curl"), "this test needs curl"
+    with started("cloud", "--port", "0", "--folder", "the files", folder=tmp_path) as process:
+        lines = [process.line()]
+        while lines[-1] != "Ctrl-C stops it.":
+            lines.append(process.line())
+        titles = [line for line in lines if re.search(r" on 127\.0\.0\.1:\d+$", line)]
+        commands = "\n".join(line for line in lines[:-1] if line not in titles)
+        done = subprocess.run(
+            ["sh", "-c", commands], cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+        received = [process.line() for _ in range(6)]
+    assert len(titles) == len(SERVICES)
+    assert done.stdout.count('"message":"OK"') == 3, done.stdout + done.stderr
+    for answer in ('"status":"assigning"', '"status":"assigned"', "204 No Content", '"code":0'):
+        assert done.stdout.count(answer) >= 1, answer
+    assert [line.split()[0] for line in received] == [
+        "demo-thing",
+        "AKIDONEBUFDEMO",
+        "demo-thing",
+        "demo-thing",
+        "a1B2c3D4e5F/demo-thing",
+        "demo/demo-thing",
+    ]
+    for file in (tmp_path / "the files").glob("demo-thing.*-*"):
+        assert file.stat().st_mode & 0o77 == 0, file
+        assert file.read_text() not in "\n".join([*lines, *received])
+
+
+def test_cloud_started_again_keeps_the_secrets_of_its_device(tmp_path: Path) -> None:
+    def secrets() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in tmp_path.glob("c/demo-thing.*-*")}
+
+    found = []
+    for _ in range(2):
+        with started("cloud", "--port", "0", "--folder", "c", folder=tmp_path) as process:
+            while process.line() != "Ctrl-C stops it.":
+                pass
+        found.append(secrets())
+    assert found[0] == found[1] and len(found[0]) == 4
 
 
 @pytest.mark.parametrize("fault", [(), ("--fault", "stall(handshake),stall")])
@@ -280,6 +328,7 @@ def test_cloud_when_its_port_is_taken_says_so_in_one_line(cloud: Cloud, tmp_path
         ("--fault", "drip(soon)", ("'drip(soon)'", "number")),
         ("--fault", "throttle,", ("want name",)),
         ("--port", "many", ("--port", "many")),
+        ("--only", "aws,gcp", ("'gcp'", "watson")),
     ],
 )
 def test_cloud_with_a_misspelled_option_is_refused_with_the_reason(
