@@ -74,6 +74,7 @@ def make_clock(settings):
     rtc = getattr(machine, "RTC", None)
     clock = Clock(rtc() if rtc else None, **settings)
     print("clock ->", clock.sync())
+    forget("onebuf.sntp")
     return clock
 
 
@@ -104,7 +105,8 @@ def forget(package):
         if name == package or name.startswith(package + "."):
             del sys.modules[name]
     parent, _, child = package.rpartition(".")
-    delattr(sys.modules[parent], child)
+    if hasattr(sys.modules[parent], child):
+        delattr(sys.modules[parent], child)
     gc.collect()
 
 
@@ -140,21 +142,26 @@ def run(uplink, config):
         n += 1
         outcome = "kept"
         if time.ticks_diff(time.ticks_ms(), due) >= 0:
-            if uplink.connect() < 0:
-                outcome = "-> %d" % uplink.result
-            else:
-                us, octets = forward(uplink, config.get("heap_lock", False))
-                heap += octets
+            us, octets, outcome = attempt(uplink, config)
+            if us:
                 times.append(us)
-                outcome = "-> %d in %d us" % (uplink.result, us)
+            heap += octets
             due = time.ticks_add(time.ticks_ms(), uplink.wait_ms)
         print(str(payload, "utf-8"), outcome + ",", len(uplink.queue), "queued")
-        if "dps" in config and uplink.cloud.gone:
-            move(uplink, config)
         if not readings:
             times.clear()
         uplink.client.transport.sleep_ms(config.get("period_ms", 60_000))
     return times, heap  # microseconds of each publish, bytes that all of them took
+
+
+def attempt(uplink, config):
+    """Connect, and send what is queued: microseconds, bytes of heap, and the result in words."""
+    if uplink.connect() < 0:
+        return 0, 0, "-> %d" % uplink.result
+    us, octets = forward(uplink, config.get("heap_lock", False))
+    if "dps" in config and uplink.cloud.gone:
+        move(uplink, config)
+    return us, octets, "-> %d in %d us" % (uplink.result, us)
 
 
 def move(uplink, config):

@@ -5,26 +5,14 @@ by time.ticks_ms(): asking for it takes no heap. SNTP is not authenticated: whoe
 can forge it. A Date is as good as the TLS connection that it came over.
 """
 
-import os
-import select
-import socket
 import time
 
 from micropython import const
 
-_ENXIO = const(-6)  # the server's name has no address
-_ENOMEM = const(-12)
-_ETIMEDOUT = const(-110)
-_ECONNREFUSED = const(-111)
-_EHOSTUNREACH = const(-113)
 _EKEYEXPIRED = const(-127)  # TLS: the server's certificate is not valid now
-
-_SOCK_DGRAM = const(2)  # these two are so on every port
-_POLLIN = const(1)
 
 _UNIX_2020 = const(1577836800)  # where time.time() counts from 1970
 _BOARD_2020 = const(631152000)  # where time.time() counts from 2000
-_NTP_2020 = const(508141696)  # 2**32 less the seconds from 1900 to 2020
 _2025 = const(157852800)
 _SKEW_S = const(120)  # a Date may be that far off: it says when the response began
 _MOVE_S = const(60)
@@ -79,31 +67,10 @@ class Clock:
             self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
 
     def sync(self) -> int:
-        """Ask the servers (SNTP, RFC 4330) until one answers: 0, or the last one's -errno.
+        """Ask the servers until one answers: 0, or the last one's -errno (see sntp)."""
+        from onebuf import sntp  # whoever wants its RAM back drops that module
 
-        -ECONNREFUSED is a kiss-o'-death. timeout_ms begins when a name is resolved, which the
-        runtime does, and cannot bound.
-        """
-        r = _ENXIO
-        for server in self.servers:
-            r = _ENXIO
-            s = None
-            try:
-                address = socket.getaddrinfo(server, self.port, 0, _SOCK_DGRAM)[0]
-                r = _EHOSTUNREACH
-                s = socket.socket(address[0], _SOCK_DGRAM)
-                s.setblocking(False)
-                s.connect(address[-1])  # from here on the system drops what others send
-                r = self._ask(s)
-            except OSError:
-                pass
-            except MemoryError:
-                r = _ENOMEM
-            if s:
-                s.close()
-            if not r:
-                break
-        return r
+        return sntp.sync(self)
 
     def correct(self, result: int, reply) -> bool:
         """Whether the clock was the cause of that result of Client.request(), and is better now.
@@ -122,31 +89,6 @@ class Clock:
         except MemoryError:  # under heap_lock()
             pass
         return False
-
-    def _ask(self, s):
-        """Send a request, and set the clock by the reply to it: 0, or -errno."""
-        query = bytearray(48)
-        query[0] = 0x23  # version 4, mode 3: client
-        chance = query[40:] = os.urandom(8)  # transmit timestamp, which the reply must repeat
-        s.send(query)
-        poller = select.poll()
-        poller.register(s, _POLLIN)
-        sent = time.ticks_ms()
-        ms = 0
-        while ms < self.timeout_ms:
-            b = s.recv(48) if poller.poll(self.timeout_ms - ms) else b""
-            ms = time.ticks_diff(time.ticks_ms(), sent)
-            # version 3 or 4 and mode 4, server: the lower bits are 28 or 36
-            if len(b) < 48 or (b[0] - 28) & 55 or b[24:32] != chance:
-                continue
-            if not b[1]:
-                return _ECONNREFUSED
-            n = int.from_bytes(b[40:44], "big") + _NTP_2020
-            # leap indicator 3: not synchronized. A time is one of 2020 to 2053, whatever its era.
-            if b[0] < 192 and b[1] < 16 and not n >> 30 & 3:
-                self.set((n & 0x3FFFFFFF) + _UNIX_2020, ms // 2 + b[44] * 4)
-                return 0
-        return _ETIMEDOUT
 
 
 def date(buf, a: int, e: int) -> int:

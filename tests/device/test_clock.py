@@ -1,6 +1,6 @@
 """The clock: scripted ticks, a system that boots in 2000, and an SNTP server in the same program.
 
-The server plays while the clock waits: clock.select is replaced by Play, which lets it have its
+The server plays while the clock waits: sntp.select is replaced by Play, which lets it have its
 turn before each poll. tests/host/test_clock_sntp.py has a server in a thread of its own.
 """
 
@@ -10,6 +10,7 @@ import socket
 import time
 
 import onebuf.clock as clock
+import onebuf.sntp as sntp
 from checks import status
 from onebuf.clock import Clock, date
 
@@ -380,13 +381,13 @@ def sync(play, servers=("127.0.0.1",), timeout_ms=2000, rtc=None, port=0):
     """Ask that server: (result, clock, milliseconds that it took)."""
     c = Clock(rtc, servers, timeout_ms, port or play.port)
     c.set(_2000)
-    clock.select = play
+    sntp.select = play
     free = lowest()
     begin = time.ticks_ms()
     try:
         r = c.sync()
     finally:
-        clock.select = select
+        sntp.select = select
         play.close()
     ms = time.ticks_diff(time.ticks_ms(), begin)
     assert lowest() <= free, "a socket was left open"
@@ -519,11 +520,11 @@ class NoRoom:
 def test_a_socket_that_fails_is_an_int_and_is_closed():
     for error, result in ((OSError(118), _EHOSTUNREACH), (MemoryError(), _ENOMEM)):
         for made in (None, []):
-            clock.socket = NoRoom(error, made)
+            sntp.socket = NoRoom(error, made)
             try:
                 assert Clock(servers=("127.0.0.1",)).sync() == result
             finally:
-                clock.socket = socket
+                sntp.socket = socket
             assert made in (None, ["closed"])
 
 
@@ -531,11 +532,11 @@ def corrected(play, unix):
     """What correct() says to a refused certificate, with the clock at unix."""
     c = Clock(None, ("127.0.0.1",), 100, play.port)
     c.set(unix)
-    clock.select = play
+    sntp.select = play
     try:
         return c.correct(_EKEYEXPIRED, None), c
     finally:
-        clock.select = select
+        sntp.select = select
         play.close()
 
 

@@ -25,6 +25,15 @@ LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
 HOST_BUDGET = 300  # lines of a host module
 README_BUDGET = 150  # lines
+CLOUD_BUDGETS = {  # octets of RAM that each way to a cloud takes beyond what all share
+    "AWS, certificate": 1_400,
+    "AWS, SigV4": 8_000,
+    "AWS, custom authorizer": 2_300,
+    "Azure, certificate": 2_000,
+    "Azure, SAS": 5_400,
+    "Alibaba Cloud": 4_200,
+    "IBM Watson IoT": 2_300,
+}
 PUBLISHES = 100
 
 DEVICE = sorted([*(FIRMWARE / "onebuf").rglob("*.py"), FIRMWARE / "main.py"])
@@ -114,6 +123,12 @@ def test_aws_path_keeps_its_flash(compiled: tuple[Path, dict[str, int]]) -> None
 def test_aws_path_keeps_its_ram(compiled: tuple[Path, dict[str, int]]) -> None:
     octets, _ = size.ram_after_import(compiled[0])
     assert octets <= RAM_BUDGET, f"{octets - RAM_BUDGET} octets of RAM too many"
+
+
+def test_each_cloud_keeps_its_ram(compiled: tuple[Path, dict[str, int]]) -> None:
+    octets = size.ram_by_cloud(compiled[0])
+    assert octets.keys() == CLOUD_BUDGETS.keys()
+    assert {way: n for way, n in octets.items() if n > CLOUD_BUDGETS[way]} == {}
 
 
 def test_publish_takes_no_heap(compiled: tuple[Path, dict[str, int]]) -> None:

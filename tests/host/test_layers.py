@@ -12,7 +12,7 @@ import pytest
 from devices import FIRMWARE, ROOT
 
 from host.shim import Device
-from tools.size import AWS_IMPORTS, ram_after_import
+from tools import size
 
 PACKAGE = FIRMWARE / "onebuf"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -40,14 +40,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cloud/*": ("span", "sign", "outcome"),
     "provision/*": ("span", "sign", "outcome"),
     "port/*": (),
-    "clock": (),
+    "clock": ("sntp",),
+    "sntp": (),
     "wifi": (),
 }
 
 # Time, chance and sockets are the port's; what a runtime lacks or names otherwise is too.
 PORTS_ONLY = {"errno", "machine", "network", "os", "random", "select", "socket", "socketpool"}
 PORTS_ONLY |= {"ssl", "sys", "time", "tls", "wifi"}
-HAVE_HARDWARE = ("clock", "wifi", "flash_queue", "aio")  # by their nature
+HAVE_HARDWARE = ("clock", "sntp", "wifi", "flash_queue", "aio")  # by their nature
 
 PYTHON = [*sorted((ROOT / "host").rglob("*.py")), *sorted((ROOT / "tools").rglob("*.py"))]
 
@@ -195,15 +196,20 @@ def test_outcomes_that_other_modules_repeat_have_the_numbers_of_outcome() -> Non
     assert repeated == {name: outcome[name[1:]] for name in repeated}
 
 
-def test_importing_what_aws_needs_imports_no_other_cloud_on_micropython() -> None:
-    _, modules = ram_after_import(FIRMWARE, AWS_IMPORTS)
-    clouds = [name for name in modules if name.startswith("onebuf.cloud.")]
-    assert clouds == ["onebuf.cloud.aws"]
+@pytest.mark.parametrize("way", size.CLOUDS)
+def test_importing_what_one_cloud_needs_imports_no_other_on_micropython(way: str) -> None:
+    names = size.CLOUDS[way]
+    _, modules = size.ram_after_import(FIRMWARE, (*size.SHARED, *names))
+    own = {name.split(".")[1].split("_")[0] for name in names if name.startswith("cloud.")}
+    clouds = [name.split(".")[2] for name in modules if name.startswith("onebuf.cloud.")]
+    assert {cloud.split("_")[0] for cloud in clouds} == own and len(own) == 1
     assert not [name for name in modules if "provision" in name or "errno" in name]
+    assert ("onebuf.clock" in modules) is ("clock" in names)
 
 
-def test_application_imports_one_port_and_one_cloud() -> None:
+def test_application_imports_one_port_and_no_cloud_but_that_of_its_settings() -> None:
     imported = imports_of(FIRMWARE / "main.py")
-    for kind in ("port", "cloud"):
-        modules = {module_within(full) for full in imported if full.startswith(f"onebuf.{kind}.")}
-        assert len(modules) == 1, kind
+    modules = {module_within(full) for full in imported if full.startswith("onebuf.")}
+    assert [name for name in modules if name.startswith("port/")] == ["port/micropython"]
+    assert not [name for name in modules if name.startswith(("cloud/", "provision/"))]
+    assert modules - {"clock"} <= {name.replace(".", "/") for name in size.SHARED}
