@@ -67,7 +67,10 @@ class Clock:
             self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
 
     def sync(self) -> int:
-        """Ask the servers until one answers: 0, or the last one's -errno (see sntp)."""
+        """Ask the servers until one answers: 0, or the last one's -errno (see sntp).
+
+        The one call that raises MemoryError under heap_lock().
+        """
         from onebuf import sntp  # whoever wants its RAM back drops that module
 
         return sntp.sync(self)
@@ -78,11 +81,11 @@ class Clock:
         It is set by sync() after -EKEYEXPIRED, and by the Date of a response (RFC 9110 section
         6.6.1), reply, that is more than two minutes off. True: the exchange is worth another try.
         """
-        if result == _EKEYEXPIRED:
-            return not self.sync() and abs(self._moved) > _MOVE_S
-        a = reply.field(b"date") if result > 0 else -1
-        s = date(reply.buf, a, a + reply.field_n) if a >= 0 else -1
         try:
+            if result == _EKEYEXPIRED:
+                return not self.sync() and abs(self._moved) > _MOVE_S
+            a = reply.field(b"date") if result > 0 else -1
+            s = date(reply.buf, a, a + reply.field_n) if a >= 0 else -1
             if s >= 0 and abs(s - self.seconds()) > _SKEW_S:
                 self.set(s + _UNIX_2020)
                 return True

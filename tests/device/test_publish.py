@@ -88,3 +88,7 @@ def test_text_is_refused_because_its_length_is_not_its_number_of_octets():
         p = publisher(200)
         raises((TypeError, ValueError), p.publish, text)
         assert p.client.transport.calls == 0
+
+
+def test_connect_that_fails_is_a_negative_number():
+    assert publisher().connect() == -_ECONNREFUSED
