@@ -1,0 +1,82 @@
+"""The examples publish, on every runtime, once their settings are those of an emulated cloud."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from devices import FIRMWARE, RUNTIMES, running
+
+from host import sntp
+from host.certs import Authority
+from host.cloud.aliyun import AliyunCloud
+from host.cloud.aws import AWSCloud
+from host.cloud.azure import HUB, AzureCloud
+from host.cloud.server import serve
+from host.cloud.watson import WatsonCloud
+from host.device_files import lay
+
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+PRODUCT_KEY = "a1B2c3D4e5F"
+
+
+def aws(authority: Authority) -> tuple[Any, dict[str, object]]:
+    return AWSCloud(authority), {}
+
+
+def azure(authority: Authority) -> tuple[Any, dict[str, object]]:
+    cloud = AzureCloud(authority)
+    cloud.add_device(HUB, "dev-0001", key=KEY)
+    return cloud, {"KEY": KEY}
+
+
+def aliyun(authority: Authority) -> tuple[Any, dict[str, object]]:
+    cloud = AliyunCloud(authority)
+    return cloud, {"DEVICE_SECRET": cloud.add_device(PRODUCT_KEY, "dev-0001")}
+
+
+def watson(authority: Authority) -> tuple[Any, dict[str, object]]:
+    cloud = WatsonCloud(authority)
+    return cloud, {"TOKEN": cloud.add_device("sensor", "dev-0001")}
+
+
+CLOUDS: dict[str, Callable[[Authority], tuple[Any, dict[str, object]]]] = {
+    "aliyun": aliyun,
+    "aws": aws,
+    "azure": azure,
+    "watson": watson,
+}
+
+
+def test_there_is_an_example_for_each_cloud() -> None:
+    found = {path.name for path in (FIRMWARE / "examples").glob("*.py")}
+    assert found == {f"{name}_simpletest.py" for name in CLOUDS}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", CLOUDS)
+def test_example_when_given_its_settings_publishes(
+    name: str, runtime: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "certificates")
+    cloud, settings = CLOUDS[name](authority)
+    with serve(cloud) as served, sntp.serve() as time:
+        settings |= {"ADDRESS": served.host, "PORT": served.port}
+        if name == "azure":
+            settings["TIME"] = {"servers": [time.host], "port": time.port}
+        program = (FIRMWARE / "examples" / f"{name}_simpletest.py").read_text()
+        for setting, value in settings.items():
+            program, found = re.subn(
+                rf"^{setting} = .*$", f"{setting} = {value!r}", program, flags=re.MULTILINE
+            )
+            assert found == 1, setting
+        device = tmp_path / "device"
+        pair = cloud.add_thing("dev-0001") if name == "aws" else None
+        lay(device, authority, {}, pair)
+        (device / "program.py").write_text(program)
+        with running(runtime, str(device / "program.py"), device) as process:
+            assert process.lines() == ["published"]
+        assert [message.payload for message in served.messages()] == [b'{"temperature":21.5}']
