@@ -14,6 +14,7 @@ from typing import Any
 from host.shim import Device
 
 FIRMWARE = Path(__file__).parents[1] / "firmware"
+ALPN = "x-amzn-http-ca"  # what AWS IoT wants on port 443
 _BUFFER = 4096
 
 
@@ -53,8 +54,9 @@ def _context(port: Any, options: argparse.Namespace) -> Any:
         port.tls_context(ca)
     except ValueError as error:
         raise Failed(f"{options.cacert}: no CA certificate, PEM or DER") from error
+    alpn = options.alpn or (ALPN if options.port == 443 else None)
     try:
-        return port.tls_context(ca, options.cert.read_bytes(), options.key.read_bytes())
+        return port.tls_context(ca, options.cert.read_bytes(), options.key.read_bytes(), alpn=alpn)
     except ValueError as error:
         raise Failed(f"{options.cert} or {options.key}: {error}") from error
 

@@ -29,6 +29,7 @@ class SSLContext:
         # mbedTLS trusts every certificate it was handed, an intermediate one too.
         self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         self._has_ca = False
+        self._chain = b""
         self._verify_mode = CERT_NONE
         self.verify_mode = CERT_NONE if self._server else CERT_REQUIRED
 
@@ -60,8 +61,12 @@ class SSLContext:
         self._has_ca = True
 
     def load_cert_chain(self, cert: bytes | str, key: bytes | str) -> None:
-        """Present this certificate; raises ValueError("invalid key") or ("invalid cert")."""
-        key_pem, cert_pem = _key_pem(_bytes(key)), _cert_pem(_bytes(cert))
+        """Present this certificate, behind those of earlier calls, as mbedTLS does.
+
+        Of several certificates in DER it takes the first, in PEM all. Raises
+        ValueError("invalid key") or ("invalid cert").
+        """
+        key_pem, cert_pem = _key_pem(_bytes(key)), self._chain + _cert_pem(_bytes(cert))
         # OpenSSL reads files only: a folder of ours (mode 0700) for as long as it takes.
         with tempfile.TemporaryDirectory(prefix="onebuf-") as folder:
             path = Path(folder) / "chain.pem"
@@ -71,6 +76,11 @@ class SSLContext:
                 self._context.load_cert_chain(path)
             except ssl.SSLError:
                 raise ValueError("invalid cert") from None
+        self._chain = cert_pem
+
+    def set_alpn_protocols(self, protocols: list[str]) -> None:
+        """Offer these (RFC 7301). CPython's name: the real module has nothing of the kind yet."""
+        self._context.set_alpn_protocols(protocols)
 
     def wrap_socket(
         self,

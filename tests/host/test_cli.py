@@ -20,10 +20,13 @@ import pytest
 from devices import ROOT, Process
 
 from host import cli, demo
-from host.cloud.server import Running
+from host.certs import Authority
+from host.cloud.aws import AWSCloud
+from host.cloud.server import Running, serve
 from host.cloud.store import Message, Store
 from host.demo_devices import WAYS
 from host.emulation import SERVICES
+from host.publish import ALPN
 
 ONEBUF = (sys.executable, "-m", "host.cli")
 # Unbuffered as on a terminal; a COLUMNS of its own, or argparse would fold its error line.
@@ -391,6 +394,27 @@ def test_publish_with_a_wrong_option_says_so_in_one_line(
     cloud: Cloud, option: str, value: object, word: str
 ) -> None:
     assert_one_line(cloud.publish(**{option: value}), 1, word)
+
+
+def test_publish_offers_the_protocol_that_aws_wants_on_port_443(tmp_path: Path) -> None:
+    aws = AWSCloud(Authority(tmp_path / "certificates"), login="x509-alpn")
+    pair = aws.add_thing("dev-0001")
+    words = (
+        "--endpoint",
+        aws.endpoint,
+        "--address",
+        "127.0.0.1",
+        "--cacert",
+        aws.authority.ca_pem,
+    )
+    words += ("--cert", pair.cert_pem, "--key", pair.key_pem)
+    with serve(aws) as cloud:
+        done = onebuf("publish", *words, "--port", cloud.port, folder=tmp_path)
+        assert_one_line(done, 1, "status 403")
+        alpn = ("--alpn", ALPN)
+        done = onebuf("publish", *words, "--port", cloud.port, *alpn, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(cloud.messages()) == 1
 
 
 def test_publish_with_a_qos_that_aws_has_not_is_refused(cloud: Cloud) -> None:
