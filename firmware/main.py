@@ -45,6 +45,8 @@ def wire(config, queue=None):
     if "dps" in config:
         settings.update(assignment(config["dps"], transport, buf, clock))
     cloud = load("onebuf.cloud." + config.get("cloud", "aws")).CLOUD(**settings)
+    if config.get("tls", True) != getattr(cloud, "tls", True):
+        raise ValueError("tls: the cloud was told otherwise")
     client = Client(transport, buf, cloud.host, cloud.port)
     return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
 

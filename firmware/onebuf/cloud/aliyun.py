@@ -5,6 +5,7 @@ not its status.
 """
 
 import json
+from binascii import hexlify
 
 from onebuf import outcome, sign, span
 
@@ -12,6 +13,8 @@ from onebuf import outcome, sign, span
 class Aliyun:
     max_payload = 131072  # octets
     signs = False
+    login = None
+    _token = b""
 
     def __init__(
         self,
@@ -29,95 +32,95 @@ class Aliyun:
         signmethod: hmacmd5, hmacsha1 or hmacsha256. ValueError: what the platform would refuse.
         """
         client_id = client_id or product_key + "." + device_name
-        if not (product_key and device_name and len(client_id) <= 64 and topic[:1] == "/"):
-            raise ValueError("product_key, device_name; client_id: 64 characters; topic: /...")
+        good = product_key and device_name and device_secret and len(client_id) <= 64
         for c in topic.encode():
             if not 32 < c < 127 or c in b"?#%+":
-                raise ValueError("topic: no wildcard, no query, no space")
+                good = False
+        if not good or topic[:1] != "/" or "//" in topic + "/" or signmethod[:4] != "hmac":
+            raise ValueError("client_id: 1 to 64 characters; topic: /a/b without ?#%+; signmethod")
         self.host = host
         self.port = port
-        self.login = None
         self._authority = span.authority(host, port)
         self._path = b"/topic" + topic.encode()
-        self._ids = (client_id, device_name, product_key)
+        self._ids = {"clientId": client_id, "deviceName": device_name, "productKey": product_key}
         self._method = signmethod
         self._hmac = sign.HMAC(signmethod[4:], device_secret.encode())
-        self._token = b""
 
     def refresh(self, head, now: int) -> int:
         """Write the head of a publish, or of the login where there is no token; good for ever.
 
         The token's life is not documented: its end shows in the answer to a publish.
         """
-        if self._token:
-            self.login = None
-            head.start(b"POST", self._authority, self._path)
-            head.field(b"password", self._token)
-            head.field(b"Content-Type", b"application/octet-stream")
-        else:
-            self.login = self._request(now)
-            head.start(b"POST", self._authority, b"/auth")
-            head.field(b"Content-Type", b"application/json")
+        token = self._token
+        self.login = None if token else self._request(now)
+        head.start(b"POST", self._authority, self._path if token else b"/auth")
+        if token:
+            head.field(b"password", token)
+        head.field(b"Content-Type", b"application/octet-stream" if token else b"application/json")
         head.end()
         return 0
 
     def outcome(self, reply) -> int:
-        """Judge the answer by its code (the document's tables): 20001 to 20003 want a login."""
-        if reply.status != 200:
-            return outcome.from_status(reply.status)
+        """Judge the answer by its code (the document's tables); without one, by its status.
+
+        20001 to 20003 want a login; 10001 is the caller's mistake; any other is "not now".
+        """
+        buf = reply.buf
         a = reply.off
         e = a + reply.n
-        at = member(reply.buf, a, e, 1, b"code")
-        code = span.number(reply.buf, at, _digits_end(reply.buf, at, e)) if at >= 0 else -1
-        if self.login:
-            return self._logged_in(reply.buf, a, e) if code == 0 else outcome.RETRY
+        at = member(buf, a, e, b'"code"')
+        end = span.token_end(buf, at, e) if at >= 0 else e
+        code = span.number(buf, at, end) if end < e else -1
+        if code <= 0 and reply.status >= 300:
+            return outcome.from_status(reply.status)
         if code == 0:
-            return outcome.ACCEPTED
+            at = member(buf, a, e, b'"info"')
+            return self._logged_in(buf, at, e) if self.login else outcome.ACCEPTED
         if 20001 <= code <= 20003:
             self._token = b""
             return outcome.REAUTH
         return outcome.REJECTED if code == 10001 else outcome.RETRY
 
-    def _logged_in(self, buf, a, e):
-        at = member(buf, a, e, 2, b"token") + 1
-        end = buf.find(b'"', at, e) if at > 0 else -1
+    def _logged_in(self, buf, at, e):
+        at = member(buf, at, e, b'"token"') + 1
+        end = buf.find(b'"', at, e) if at > 0 and buf[at - 1] == 34 else -1
         if end <= at or not span.is_text(buf, at, end):
             return outcome.RETRY
         self._token = bytes(buf[at:end])
         return outcome.ACCEPTED
 
     def _request(self, now):
-        """The body of a login. timestamp may be left out, and is where no clock is set."""
-        fields = {"version": "default", "signmethod": self._method}
-        content = ""
-        fields["clientId"], fields["deviceName"], fields["productKey"] = self._ids
+        """The body of a login. timestamp, milliseconds, is left out where no clock is set."""
+        fields = self._ids.copy()
         if now:
             fields["timestamp"] = "%d000" % now
-        for name in ("clientId", "deviceName", "productKey", "timestamp"):
-            content += name + fields[name] if name in fields else ""
-        mac = self._hmac.digest(content.encode())
-        text = bytearray(2 * len(mac))
-        sign.put_hex(mac, text, 0)
-        fields["sign"] = text.decode()
+        content = ""
+        for name in sorted(fields):
+            content += name + fields[name]
+        fields["signmethod"] = self._method
+        fields["sign"] = hexlify(self._hmac.digest(content.encode())).decode()
         return json.dumps(fields).encode()
 
 
-def member(buf, a: int, e: int, depth: int, name: bytes) -> int:
-    """Where in the JSON of a..e the value of the first such member stands, objects deep; or -1."""
-    level = 0
-    while a < e:
+def member(buf, a: int, e: int, name: bytes) -> int:
+    """Where the value of name, quotes included, stands in the JSON object from a on; or -1.
+
+    It never raises and takes no heap, whatever a..e is; a < 0 is no object.
+    """
+    level = 0  # objects and arrays that are open
+    seen = 0  # 1: the name, 2: the colon after it
+    while 0 <= a < e:
         c = buf[a]
-        if c == 34:
-            start = a + 1
-            a = _string_end(buf, start, e)
-            if level == depth and a - start == len(name) and buf.find(name, start, a) == start:
-                at = _skip(buf, a + 1, e)
-                if at < e and buf[at] == 58:
-                    return _skip(buf, at + 1, e)
-        elif c == 123 or c == 91:
-            level += 1
-        elif c == 125 or c == 93:
-            level -= 1
+        if c > 32:
+            if seen == 2:
+                return a
+            seen = 2 if seen and c == 58 else 0
+            if c == 34:
+                seen = level == 1 and buf.find(name, a, a + len(name)) == a
+                a = _string_end(buf, a + 1, e)
+            level += (c | 32 == 123) - (c | 32 == 125)  # { and [, } and ]
+            if level < 1:
+                return -1
         a += 1
     return -1
 
@@ -125,18 +128,6 @@ def member(buf, a: int, e: int, depth: int, name: bytes) -> int:
 def _string_end(buf, a, e):
     while a < e and buf[a] != 34:
         a += 2 if buf[a] == 92 else 1
-    return a
-
-
-def _skip(buf, a, e):
-    while a < e and buf[a] <= 32:
-        a += 1
-    return a
-
-
-def _digits_end(buf, a, e):
-    while a < e and 48 <= buf[a] <= 57:
-        a += 1
     return a
 
 

@@ -8,13 +8,6 @@ from binascii import b2a_base64
 
 from onebuf import outcome, span
 
-_TYPES = {
-    "json": b"application/json",
-    "xml": b"application/xml",
-    "text": b"text/plain",
-    "bin": b"application/octet-stream",
-}
-
 
 class Watson:
     max_payload = 131072  # octets
@@ -40,38 +33,30 @@ class Watson:
         bin. port: 443 or 8883; 1883 goes only with insecure_plain_text, and with a Transport
         without TLS: whoever listens reads the token. ValueError: what the platform would refuse.
         """
-        for name in (type_id, device_id, event):
-            check_id(name)
-        if (token is None) != (org == "quickstart") or ":" in user or fmt not in _TYPES:
-            raise ValueError("a token, but not for quickstart; user without colon; fmt: json, ...")
-        if insecure_plain_text:
-            print("onebuf: WARNING: the token and the events are sent in plain text")
-        elif port == 1883:
-            raise ValueError("port 1883 is not encrypted: 443 or 8883")
+        check_ids(org, type_id, device_id, event)
+        _check(org, token, user, fmt, port, insecure_plain_text)
         self.host = host or org + ".messaging.internetofthings.ibmcloud.com"
         self.port = port
         self.tls = not insecure_plain_text
         self._authority = span.authority(self.host, port, 443 if self.tls else 80)
         kind = "application" if user[:2] == "a-" else "device"
-        self.path = "/api/v0002/%s/types/%s/devices/%s" % (kind, type_id, device_id)
-        self._event = "/events/" + event
-        self._type = _TYPES[fmt]
-        self._login = None
-        if token is not None:
-            login = b2a_base64((user + ":" + token).encode(), newline=False)
-            self._login = b"Basic " + login
+        path = "/api/v0002/%s/types/%s/devices/%s/events/%s" % (kind, type_id, device_id, event)
+        self._path = path.encode()
+        form = {"text": "text/plain", "bin": "application/octet-stream"}
+        self._type = form.get(fmt, "application/" + fmt).encode()
+        self._login = token and b2a_base64((user + ":" + token).encode(), newline=False)
 
-    def start(self, head, path: str, content_type: bytes):
-        """Begin the head of a POST to a path below the device's; end() is the caller's."""
-        head.start(b"POST", self._authority, (self.path + path).encode())
+    def start(self, head, path: bytes, content_type: bytes):
+        """Write the head of a POST, here and in watson_commands."""
+        head.start(b"POST", self._authority, path)
         if self._login:
-            head.field(b"Authorization", self._login)
+            head.field(b"Authorization", b"Basic " + self._login)
         head.field(b"Content-Type", content_type)
+        head.end()
 
     def refresh(self, head, now: int) -> int:
         """Write the head; it is good for ever. ValueError: there is no room for it."""
-        self.start(head, self._event, self._type)
-        head.end()
+        self.start(head, self._path, self._type)
         return 0
 
     def outcome(self, reply) -> int:
@@ -79,11 +64,22 @@ class Watson:
         return outcome.from_status(reply.status)
 
 
-def check_id(text: str):
-    """ValueError: no type, device, event or application identifier (1 to 36 characters)."""
-    octets = text.encode()
-    if not 0 < len(octets) <= 36 or span.quote(octets) != octets or "~" in text:
-        raise ValueError("identifiers: 1 to 36 of A-Z a-z 0-9 - _ .")
+def _check(org, token, user, fmt, port, insecure_plain_text):
+    good = (not token) == (org == "quickstart") and ":" not in user
+    if not good or fmt not in ("json", "xml", "text", "bin"):
+        raise ValueError("a token, but none for quickstart; user; fmt: json, xml, text or bin")
+    if port in ((443, 8883) if insecure_plain_text else (1883,)):
+        raise ValueError("port: 443 or 8883; with insecure_plain_text 1883")
+    if insecure_plain_text:
+        print("onebuf: WARNING: the token and the events are sent in plain text")
+
+
+def check_ids(*ids):
+    """ValueError: one is no type, device, event or application identifier."""
+    for text in ids:
+        octets = text.encode()
+        if not 0 < len(octets) <= 36 or span.quote(octets) != octets or "~" in text:
+            raise ValueError("identifiers: 1 to 36 of A-Z a-z 0-9 - _ .")
 
 
 CLOUD = Watson
