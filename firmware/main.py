@@ -6,6 +6,7 @@ Settings are read from config.json; certificates are DER files beside it:
     address                      connect there instead of to the cloud's host (an emulated cloud)
     ca, cert, key                file names; cert and key only where the cloud wants a certificate,
                                  cert a list where it wants the whole chain, the device's first
+    alpn                         a protocol to offer, where the runtime can (AWS IoT on port 443)
     tls                          false: in plain text, which the cloud has to allow as well
     buffer                       octets of the one buffer, 1024
     clock                        what Clock takes: {} for pool.ntp.org; SAS and SigV4 need the time
@@ -65,7 +66,7 @@ def make_transport(config):
         names = config["cert"]
         cert = [read(name) for name in ([names] if isinstance(names, str) else names)]
         key = read(config["key"])
-    context = tls_context(read(config["ca"]), cert, key)
+    context = tls_context(read(config["ca"]), cert, key, alpn=config.get("alpn"))
     return Transport(context, config.get("address", ""))
 
 
@@ -157,13 +158,22 @@ def run(uplink, config):
 
 
 def attempt(uplink, config):
-    """Connect, and send what is queued: microseconds, bytes of heap, and the result in words."""
-    if uplink.connect() < 0:
-        return 0, 0, "-> %d" % uplink.result
-    us, octets = forward(uplink, config.get("heap_lock", False))
+    """Connect, and send what is queued: microseconds, bytes of heap, and the result in words.
+
+    With the heap locked a record that has to be signed, or a connection that the cloud closes
+    after each, lets only one through at a time.
+    """
+    us = heap = 0
+    accepted = -1
+    while accepted < uplink.accepted and (accepted < 0 or len(uplink.queue)):
+        accepted = uplink.accepted
+        if uplink.connect() < 0:
+            return us, heap, "-> %d" % uplink.result
+        us, octets = forward(uplink, config.get("heap_lock", False))
+        heap += octets
     if "dps" in config and uplink.cloud.gone:
         move(uplink, config)
-    return us, octets, "-> %d in %d us" % (uplink.result, us)
+    return us, heap, "-> %d in %d us" % (uplink.result, us)
 
 
 def move(uplink, config):

@@ -58,7 +58,9 @@ class Clock:
 
     def set(self, unix: int, ms: int = 0):
         """It was that Unix time ms milliseconds ago; a time before 2020 makes it not set."""
-        s = unix - _UNIX_2020
+        self._set(unix - _UNIX_2020, ms)
+
+    def _set(self, s, ms):
         self._moved = s - self.seconds()
         self._s = s
         self._t = time.ticks_add(time.ticks_ms(), -ms)
@@ -87,7 +89,7 @@ class Clock:
             a = reply.field(b"date") if result > 0 else -1
             s = date(reply.buf, a, a + reply.field_n) if a >= 0 else -1
             if s >= 0 and abs(s - self.seconds()) > _SKEW_S:
-                self.set(s + _UNIX_2020)
+                self._set(s, 0)
                 return True
         except MemoryError:  # under heap_lock()
             pass

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from cryptography.hazmat.primitives import serialization
+from OpenSSL import crypto
 
 from host.shim.sockets import Socket
 from host.shim.tls_socket import TLSSocket
@@ -124,7 +125,14 @@ def _key_pem(key: bytes) -> bytes:
 
 
 def _cert_pem(cert: bytes) -> bytes:
-    return cert if b"-----BEGIN " in cert else ssl.DER_cert_to_PEM_cert(cert).encode()
+    """Return all of PEM, or the first certificate in DER, as PEM."""
+    if b"-----BEGIN " in cert:
+        return cert
+    try:
+        loaded = crypto.load_certificate(crypto.FILETYPE_ASN1, cert)
+    except crypto.Error:
+        raise ValueError("invalid cert") from None
+    return crypto.dump_certificate(crypto.FILETYPE_PEM, loaded)
 
 
 def make_tls() -> ModuleType:

@@ -55,6 +55,8 @@ def test_topics_that_the_service_takes_are_taken():
         "$aws/rules/r/1/2/3/4/5/6/7/8",
         "$aws/rules/r/a",
         "aws/$x",
+        "...",
+        "./a",
     ):
         AWS(ENDPOINT, topic)
 
@@ -79,6 +81,8 @@ def test_topics_that_the_service_refuses_are_refused_before_anything_is_sent():
         "$other",
         "$aws",
         "$AWS/rules/r/a",
+        ".",  # no name in a path: whoever is between would make /topics/ of it
+        "..",
     ):
         raises(ValueError, AWS, ENDPOINT, topic)
 

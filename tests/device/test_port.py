@@ -542,3 +542,31 @@ def test_a_context_gets_the_ca_the_certificate_and_the_key():
     assert (context.ca, context.chain) == (b"ca", (b"cert", b"key")) and lines == []
     assert context.protocol == 0 and context.verify_mode == 2
     assert plain.verify_mode == 2 and plain.chain is None
+
+
+class _WithALPN(_FakeModule):
+    """tls of a runtime that can offer protocols."""
+
+    class SSLContext(_FakeModule.SSLContext):
+        alpn = None
+
+        def set_alpn_protocols(self, protocols):
+            self.alpn = protocols
+
+
+def test_alpn_is_offered_where_the_runtime_can():
+    port.tls = _WithALPN
+    try:
+        assert tls_context(b"ca", alpn="x-amzn-http-ca").alpn == ["x-amzn-http-ca"]
+        assert tls_context(b"ca").alpn is None
+    finally:
+        port.tls = tls
+
+
+def test_alpn_on_a_runtime_without_it_is_an_error_that_names_the_port_that_does_without():
+    port.tls = _FakeModule
+    try:
+        error = raises(ValueError, lambda: tls_context(b"ca", alpn="x-amzn-http-ca"))
+    finally:
+        port.tls = tls
+    assert "no ALPN" in str(error) and "8443" in str(error)

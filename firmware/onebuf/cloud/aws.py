@@ -1,8 +1,8 @@
 """AWS IoT Core: publish over HTTPS with a client certificate (developer guide, "HTTPS").
 
-POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants the ALPN protocol ALPN, which
-MicroPython's ESP32 build cannot offer. Other ways to log in: aws_sigv4, aws_authorizer; the device
-shadow: aws_shadow.
+POST /topics/{url-encoded topic}?qos=0|1 on port 8443. Port 443 wants the ALPN protocol
+x-amzn-http-ca, which no MicroPython offers yet: tls_context() says so. Other ways to log in:
+aws_sigv4, aws_authorizer; the device shadow: aws_shadow.
 """
 
 from onebuf import outcome, span
@@ -42,10 +42,13 @@ class AWS:
 
 
 def check_topic(topic: str):
-    """ValueError: AWS IoT takes no publish to it (developer guide, "MQTT topics"; quotas)."""
+    """ValueError: AWS IoT takes no publish to it (developer guide, "MQTT topics"; quotas).
+
+    Nor does it to . and .., which are no names in a path (RFC 3986 section 5.2.4).
+    """
     octets = topic.encode()
     parts = topic.split("/")
-    good = 0 < len(octets) <= 256 and not topic.startswith("$")
+    good = octets not in b".." and len(octets) <= 256 and topic[0] != "$"
     if topic.startswith("$aws/rules/"):  # Basic Ingest, whose three slashes do not count
         good = len(parts) > 3 and len(parts[2]) > 0 and len(octets) <= 256
         parts = parts[3:]

@@ -11,8 +11,8 @@ class AWSAuthorizer(aws.AWS):
         it, base64, where the authorizer has signing enabled. ValueError: not what AWS IoT takes.
         """
         super().__init__(endpoint, topic, qos, port)
-        if not authorizer or len(authorizer) > 128 or not token_key or len(token) > 6144:
-            raise ValueError("authorizer: 1 to 128 characters; token: up to 6144")
+        if not (0 < len(authorizer) <= 128 and token_key and 0 < len(token) <= 6144):
+            raise ValueError("authorizer: 1 to 128 characters; token_key; token: 1 to 6144")
         self._fields = (
             (b"x-amz-customauthorizer-name", authorizer.encode()),
             (b"x-amz-customauthorizer-signature", signature.encode()),

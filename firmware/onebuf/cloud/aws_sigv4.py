@@ -7,10 +7,8 @@ for the oldest record, because hashes take heap. The clock has to be right withi
 import hashlib
 from binascii import hexlify
 
-from onebuf import sign, span
+from onebuf import sign
 from onebuf.cloud import aws
-
-_ZEROS = b"0" * 64
 
 
 class AWSSigV4(aws.AWS):
@@ -21,38 +19,31 @@ class AWSSigV4(aws.AWS):
     ):
         """region: as in the endpoint, unless given. ValueError: what AWS IoT would refuse."""
         super().__init__(endpoint, topic, qos, port)
-        parts = endpoint.split(".")
-        self._region = region or (parts[2] if parts[1:2] == ["iot"] and len(parts) > 3 else "")
-        if not self._region or not access_key:
-            raise ValueError("region: it is not to be seen in the endpoint; access_key")
+        region = region or endpoint.partition(".iot.")[2].partition(".")[0]
+        if not region or not access_key:
+            raise ValueError("region, which this endpoint does not name, and access_key")
+        self._region = region.encode()
         self._key_id = access_key.encode()
         self._secret = secret_key.encode()
         self._token = session_token.encode()
-        self._day = b""  # of the signing key
-        self._hmac = None
+        self._day = b""  # of the signing key, which is made when the day is known
 
     def start(self, head, method, path, now):
-        """As of AWS; what depends on the time is filled in by sign()."""
+        """As of AWS; what depends on time and body is zeros until sign() fills it in."""
         super().start(head, method, path, now)
-        path, _, query = path.partition(b"?")
         signed = b"host;x-amz-date"
-        head.field(b"X-Amz-Date", _ZEROS[:16])
+        head.field(b"X-Amz-Date", b"0" * 16)
         if self._token:
             signed += b";x-amz-security-token"
             head.field(b"X-Amz-Security-Token", self._token)
-        scope = b"%s/%s/%s/iotdata/aws4_request" % (
-            self._key_id,
-            _ZEROS[:8],
-            self._region.encode(),
-        )
         head.field(
             b"Authorization",
-            b"AWS4-HMAC-SHA256 Credential=%s, SignedHeaders=%s, Signature=%s"
-            % (scope, signed, _ZEROS),
+            b"AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%064d"
+            % (self._key_id, self._scope(b"00000000"), signed, 0),
         )
-        segments = [span.quote(segment) for segment in path.split(b"/")]  # once more than sent
-        query = b"&".join(sorted(query.split(b"&")))
-        self._request = (method, b"/".join(segments), query, signed)
+        path, _, query = path.partition(b"?")  # of one parameter at most: it is in order
+        # The path is signed escaped once more than it is sent, and % alone is left to escape.
+        self._request = (method, path.replace(b"%", b"%25"), query, signed)
 
     def sign(self, head, buf, n, now):
         """Sign the request whose head is written, and whose body is buf[:n]."""
@@ -69,21 +60,24 @@ class AWSSigV4(aws.AWS):
         if self._token:
             text += b"x-amz-security-token:%s\n" % self._token
         text += b"\n%s\n%s" % (signed, _digest(memoryview(buf)[:n]))
-        scope = b"%s/%s/iotdata/aws4_request" % (day, self._region.encode())
-        text = b"AWS4-HMAC-SHA256\n%s\n%s\n%s" % (date, scope, _digest(text))
+        text = b"AWS4-HMAC-SHA256\n%s\n%s\n%s" % (date, self._scope(day), _digest(text))
         if day != self._day:
             self._make_key(day)
         octets = head.buf
         at = octets.find(b"\r\nX-Amz-Date: ") + 14
         octets[at : at + 16] = date
-        at = octets.find(b"\r\nAuthorization: ") + 46 + len(self._key_id)
+        at = octets.find(b"\r\nAuthorization: ", at) + 46 + len(self._key_id)
         octets[at : at + 8] = day
         at = octets.find(b"Signature=", at) + 10
         sign.put_hex(self._hmac.digest(text), octets, at)
 
+    def _scope(self, day):
+        return b"%s/%s/iotdata/aws4_request" % (day, self._region)
+
     def _make_key(self, day):
+        """The day's key: an HMAC of each part of the scope, keyed with the one before."""
         key = b"AWS4" + self._secret
-        for part in (day, self._region.encode(), b"iotdata", b"aws4_request"):
+        for part in self._scope(day).split(b"/"):
             key = sign.HMAC("sha256", key).digest(part)
         self._hmac = sign.HMAC("sha256", key)
         self._day = day

@@ -47,11 +47,12 @@ _LONGEST_MS = const(0x0FFFFFFF)  # three days: ticks are compared within half th
 _SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait for octets to read
 
 
-def tls_context(ca, cert=None, key=None, insecure_accept_any_server: bool = False):
+def tls_context(ca, cert=None, key=None, insecure_accept_any_server: bool = False, alpn=None):
     """A TLS context that verifies the server's chain and name; build it once and keep it.
 
-    ca, cert, key: bytes, DER (or PEM where the runtime can read it). ValueError: no CA, or data
-    that mbedTLS cannot read.
+    ca, cert, key: bytes, DER (or PEM where the runtime can read it); cert may be a list: the
+    device's certificate, then those that lead up from it. alpn: the protocol to offer (RFC 7301),
+    str. ValueError: no CA, data that mbedTLS cannot read, or a runtime without ALPN.
     """
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     if insecure_accept_any_server:
@@ -60,8 +61,13 @@ def tls_context(ca, cert=None, key=None, insecure_accept_any_server: bool = Fals
     else:
         context.verify_mode = tls.CERT_REQUIRED
         context.load_verify_locations(ca or b"")  # refuses what is no certificate
-    if cert:
-        context.load_cert_chain(cert, key)
+    for each in cert if isinstance(cert, list) else (cert,):
+        if each:
+            context.load_cert_chain(each, key)
+    if alpn:
+        if not hasattr(context, "set_alpn_protocols"):
+            raise ValueError("this runtime has no ALPN; port 8443 needs none")
+        context.set_alpn_protocols([alpn])
     return context
 
 
