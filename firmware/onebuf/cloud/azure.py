@@ -1,13 +1,13 @@
 """Azure IoT Hub: telemetry over HTTPS, by client certificate or SAS ("Send Device Event").
 
 POST /devices/{id}/messages/events on port 443. What else a device does there: azure_c2d receives,
-provision/azure_dps finds out the hub and the device's name.
+provision/azure_dps finds out the hub and the device's ID.
 """
 
 from onebuf import outcome, span
 
-_API = "?api-version=2020-03-13"
-_JSON = {"contenttype": "application/json", "contentencoding": "utf-8"}
+_API = b"?api-version=2020-03-13"
+_JSON = {"iothub-contenttype": "application/json", "iothub-contentencoding": "utf-8"}
 
 
 class Azure:
@@ -19,38 +19,42 @@ class Azure:
     ):
         """hub: host name; key: the device's symmetric key in base64, None with a certificate.
 
-        properties: application properties of every message, str to str; system: its system
-        properties, named as the HTTP fields are without "iothub-". life_s: seconds that a SAS
-        token is good for. ValueError: what IoT Hub would refuse.
+        device_id: 1 to 128 of A-Z a-z 0-9 - . + % _ # * ? ! ( ) , : = @ $ '. properties:
+        application properties of every message, str to str, of letters, digits and
+        !#$%&'*+-.^_`|~; system: its system properties, named as the fields of the request are.
+        life_s: seconds that a SAS token is good for; a key wants an uplink with a clock.
+        ValueError: what IoT Hub would refuse.
         """
-        if not 0 < len(device_id) <= 128:
-            raise ValueError("device_id: 1 to 128 characters")
+        octets = device_id.encode()
+        for c in octets:
+            if not 32 < c < 127 or c in b'"&/;<>[\\]^`{|}~':
+                octets = b""
+        if not 0 < len(octets) <= 128:
+            raise ValueError("device_id")
         self.host = hub
         self.port = port
-        self._authority = span.authority(hub, port)
-        self._path = "/devices/" + span.quote(device_id.encode()).decode()
         self.gone = False  # the hub does not know the device: provision it again
         self.max_payload = 262144  # octets, less what the properties take of them
+        self._authority = span.authority(hub, port)
+        self._path = b"/devices/" + span.quote(octets)
         self._uri = hub + "/devices/" + device_id
         self._key = key
         self._life_s = life_s
         self._fields = []
-        self._add(b"iothub-app-", properties or {})
-        self._add(b"iothub-", system)
+        self._add("iothub-app-", properties or {})
+        self._add("", system)
         if key is not None:
-            self._authorization(0)  # refuses what is no key
+            self._token(0)  # refuses what is no key
 
-    def start(self, head, method: bytes, path: str, now: int):
+    def start(self, head, method: bytes, path: bytes, now: int, query: bytes = b""):
         """Begin the head of a request to a path below the device's; end() is the caller's."""
-        path, _, query = path.partition("?")
-        path = self._path + path + _API + (query and "&" + query)
-        head.start(method, self._authority, path.encode())
+        head.start(method, self._authority, self._path + path + _API + query)
         if self._key is not None:
-            head.field(b"Authorization", self._authorization(now))
+            head.field(b"Authorization", self._token(now))
 
     def refresh(self, head, now: int) -> int:
         """Write the head, good as long as its SAS token. ValueError: there is no room for it."""
-        self.start(head, b"POST", "/messages/events", now)
+        self.start(head, b"POST", b"/messages/events", now)
         for name, value in self._fields:
             head.field(name, value)
         head.end()
@@ -68,22 +72,21 @@ class Azure:
             return outcome.REAUTH
         return outcome.RETRY if self.gone else outcome.from_status(status)
 
-    def _authorization(self, now):
+    def _token(self, now):
         from onebuf import sign  # a device with a certificate does without it
 
         return sign.sas(self._key, self._uri, now + self._life_s)
 
     def _add(self, prefix, properties):
+        """Application properties, which have a prefix, are tokens, and their names count too."""
         for name in properties:
-            key = prefix + name.encode()
+            key = (prefix + name).encode()
             value = properties[name].encode()
-            free = span.is_text(value, 0, len(value))
-            if prefix == b"iothub-app-":
-                free = span.token_end(value, 0, len(value)) == len(value)
-                self.max_payload -= len(name)
-            if not name or not free or span.token_end(key, 0, len(key)) < len(key):
-                raise ValueError("property: letters, digits and !#$%&'*+-.^_`|~")
-            self.max_payload -= len(value)
+            n = len(value)
+            good = span.token_end(value, 0, n) == n if prefix else span.is_text(value, 0, n)
+            if not name or not good or span.token_end(key, 0, len(key)) < len(key):
+                raise ValueError("property: characters")
+            self.max_payload -= n + len(name) if prefix else n
             self._fields.append((key, value))
 
 

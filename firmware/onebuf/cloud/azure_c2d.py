@@ -3,6 +3,12 @@
 Standard tier; Azure wants 25 minutes or more between two looks.
 """
 
+from micropython import const
+
+from onebuf import span
+
+_EMSGSIZE = const(-90)
+
 
 class CloudToDevice:
     """Receives over an uplink's connection; a message is locked until it is settled, a minute.
@@ -13,49 +19,53 @@ class CloudToDevice:
 
     def __init__(self, uplink):
         self._uplink = uplink
-        self._token = ""
+        self._lock = b""
 
     def receive(self, timeout_ms: int = 30000) -> int:
-        """Look for a message: 200: uplink.client.response has it, 204: there is none.
+        """Look for a message: 200: uplink.client.response has it; 204: there is none.
 
         Its properties are fields of the response, iothub-app-... and iothub-messageid among them.
+        -EMSGSIZE: it is too long for the buffer, and comes again unless it is rejected.
         """
-        self._token = ""
-        status = self._request(b"GET", "", timeout_ms)
-        if status == 200:
-            reply = self._uplink.client.response
-            a = reply.field(b"etag")
-            if a >= 0:
-                self._token = bytes(reply.buf[a : a + reply.field_n]).decode().strip('"')
+        self._lock = b""
+        status = self._request(b"GET", b"", timeout_ms)
+        reply = self._uplink.client.response
+        a = reply.field(b"etag") if status == 200 or status == _EMSGSIZE else -1
+        if a >= 0:
+            self._lock = b"/" + span.quote(bytes(reply.buf[a : a + reply.field_n]).strip(b'"'))
         return status
 
     def complete(self, timeout_ms: int = 30000) -> int:
         """The message that was received is done with. ValueError: none was."""
-        return self._settle(b"DELETE", "", timeout_ms)
+        return self._settle(b"DELETE", b"", timeout_ms)
 
     def reject(self, timeout_ms: int = 30000) -> int:
         """It cannot be processed: a dead letter. ValueError: none was received."""
-        return self._settle(b"DELETE", "?reject", timeout_ms)
+        return self._settle(b"DELETE", b"", timeout_ms, b"&reject")
 
     def abandon(self, timeout_ms: int = 30000) -> int:
         """Back into the queue with it. ValueError: none was received."""
-        return self._settle(b"POST", "/abandon", timeout_ms)
+        return self._settle(b"POST", b"/abandon", timeout_ms)
 
-    def _settle(self, method, path, timeout_ms):
-        if not self._token:
+    def _settle(self, method, path, timeout_ms, query=b""):
+        if not self._lock:
             raise ValueError("no message was received")
-        status = self._request(method, "/" + self._token + path, timeout_ms)
+        status = self._request(method, self._lock + path, timeout_ms, query)
         if status == 204 or status == 412:
-            self._token = ""
+            self._lock = b""
         return status
 
-    def _request(self, method, path, timeout_ms):
+    def _request(self, method, path, timeout_ms, query=b""):
+        """One exchange; a second one where a wrong clock spoilt the token of the first."""
         uplink = self._uplink
+        client = uplink.client
         clock = uplink.clock
         uplink.signed = False
-        head = uplink.client.head
-        uplink.cloud.start(
-            head, method, "/messages/deviceBound" + path, clock.now() if clock else 0
-        )
-        head.end()
-        return uplink.client.request(None, 0, 0, timeout_ms)
+        for _ in range(2):
+            now = clock.now() if clock else 0
+            uplink.cloud.start(client.head, method, b"/messages/deviceBound" + path, now, query)
+            client.head.end()
+            status = client.request(None, 0, 0, timeout_ms)
+            if status != 401 or not clock or not clock.correct(status, client.response):
+                break
+        return status

@@ -1,4 +1,4 @@
-"""Azure Device Provisioning Service: which hub is mine, and what is my name there (REST API).
+"""Azure Device Provisioning Service: which hub is mine, and what is my ID there (REST API).
 
 PUT .../register, then GET .../operations/{id} as often as Retry-After says. Import it, register,
 and drop it: the result is kept in a file, and a reboot reads that.
@@ -7,14 +7,17 @@ and drop it: the result is kept in a file, and a reboot reads that.
 import json
 
 from micropython import const
+
 from onebuf import span
 
 HOST = "global.azure-devices-provisioning.net"
-_API = "?api-version=2021-06-01"
+_EMSGSIZE = const(-90)
+_ECANCELED = const(-125)
 _POLLS = const(40)
-_WAIT_S = const(2)  # where no Retry-After says otherwise
+_SHORTEST_S = const(2)  # the service takes five polls in ten seconds
 _LONGEST_S = const(300)
 _LIFE_S = const(3600)  # of a SAS token
+_MOST = const(4096)  # octets of an answer's content; 700 without a payload of its own
 
 
 class ProvisioningError(Exception):
@@ -24,7 +27,7 @@ class ProvisioningError(Exception):
     attempt, later, may end better.
     """
 
-    def __init__(self, text, code=0, again=False):
+    def __init__(self, text, code, again):
         super().__init__(text)
         self.code = code
         self.again = again
@@ -32,99 +35,107 @@ class ProvisioningError(Exception):
 
 class DPS:
     def __init__(self, client, id_scope, registration_id, key=None, payload=None, clock=None):
-        """client: one for HOST, whose TLS has the certificate, with its whole chain for a group.
+        """client: one for HOST, whose tls_context() has the certificate, for a group its chain.
 
+        Its buffer takes a head and the head of the answer: 1 KiB for IDs of up to 64 characters.
         key: the device's symmetric key in base64 instead, for a group derived_key(); it wants a
-        clock. payload: for custom allocation, whatever JSON can say. ValueError: the ID is none.
+        clock. payload: for custom allocation, whatever JSON can say. ValueError: what DPS refuses.
         """
-        self._id = registration_id.lower()  # the service does not mind case, a signature does
-        check_registration_id(self._id)
+        registration_id = registration_id.lower()  # the service does not mind, a signature does
+        check_registration_id(registration_id)
+        if key is not None and not clock:
+            raise ValueError("a key wants a clock")
         self._client = client
-        self._path = "/%s/registrations/%s" % (id_scope, span.quote(self._id.encode()).decode())
-        self._uri = "%s/registrations/%s" % (id_scope, self._id)
+        self._uri = id_scope + "/registrations/" + registration_id
         self._key = key
         self._clock = clock
-        body = {"registrationId": self._id}
+        body = {"registrationId": registration_id}
         if payload is not None:
             body["payload"] = payload
         self._body = json.dumps(body).encode()
+        self._content = bytearray()
 
     def register(self, timeout_ms: int = 30000) -> dict:
         """The assignment: {"hub", "device_id"}, waited for. Raises ProvisioningError.
 
         timeout_ms bounds each exchange; there are up to 40, and the waits between them.
         """
-        path = "/register"
-        tries = 2  # the clock is corrected once
+        path = b"/register"
         for _ in range(_POLLS):
             status = self._exchange(path, timeout_ms)
             answer = self._answer()
+            state = answer.get("status")
             if status == 200 or status == 202:
-                if answer.get("status") != "assigning":
-                    return _assignment(answer)
-                path = "/operations/" + str(answer.get("operationId"))
-            elif tries and self._clock and self._clock.correct(status, self._client.response):
-                tries -= 1
+                if state != "assigning" and state != "unassigned":
+                    return _assignment(state, answer.get("registrationState"))
+                if answer.get("operationId"):
+                    path = b"/operations/" + span.quote(str(answer["operationId"]).encode())
+            elif (status < 0 or status == 401) and self._corrected(status):
                 continue
-            elif status != 429 and status < 500:
-                raise _refusal(status, answer)
-            s = self._client.response.number(b"retry-after")
-            self._client.transport.sleep_ms(1000 * (min(s, _LONGEST_S) if s >= 0 else _WAIT_S))
-        raise ProvisioningError("it is still assigning", again=True)
+            elif status < 500 and status != 429:
+                break
+            s = max(self._client.response.number(b"retry-after"), _SHORTEST_S)
+            self._client.transport.sleep_ms(min(s, _LONGEST_S) * 1000)
+        final = status in (_EMSGSIZE, _ECANCELED) or (400 <= status < 500 and status != 429)
+        text = "%d %s" % (status, answer.get("message") or state)
+        raise ProvisioningError(text, answer.get("errorCode") or status, not final)
+
+    def _corrected(self, status):
+        return self._clock and self._clock.correct(status, self._client.response)
 
     def _exchange(self, path, timeout_ms):
-        head = self._client.head
-        put = path == "/register"
-        authority = span.authority(self._client.host, self._client.port)
-        head.start(b"PUT" if put else b"GET", authority, (self._path + path + _API).encode())
+        client = self._client
+        head = client.head
+        body = self._body if path == b"/register" else b""
+        authority = span.authority(client.host, client.port)
+        path = b"/%s%s?api-version=2021-06-01" % (self._uri.encode(), path)
+        head.start(b"PUT" if body else b"GET", authority, path)
         if self._key is not None:
             from onebuf import sign
 
-            now = self._clock.now() if self._clock else 0
-            head.field(
-                b"Authorization", sign.sas(self._key, self._uri, now + _LIFE_S, "registration")
-            )
+            expiry = self._clock.now() + _LIFE_S
+            head.field(b"Authorization", sign.sas(self._key, self._uri, expiry, "registration"))
         head.field(b"Content-Type", b"application/json")
         head.end()
-        body = self._body if put else b""
-        return self._client.request(body, 0, len(body), timeout_ms)
+        self._content = bytearray()
+        return client.request(body, 0, len(body), timeout_ms, self._take)
+
+    def _take(self, buf, off, n):
+        """A sink: so the buffer need not hold an answer whole."""
+        if len(self._content) + n > _MOST:
+            return -1
+        self._content.extend(memoryview(buf)[off : off + n])
 
     def _answer(self):
         """The content as a dict; an empty one if it is none."""
-        reply = self._client.response
         try:
-            answer = json.loads(bytes(reply.buf[reply.off : reply.off + reply.n]))
+            answer = json.loads(self._content)
         except ValueError:
-            return {}
+            answer = None
         return answer if isinstance(answer, dict) else {}
 
 
-def _assignment(answer):
-    """What a final answer says; the statuses come with HTTP's 200."""
-    state = answer.get("registrationState")
-    state = state if isinstance(state, dict) else {}
+def _assignment(status, state):
+    """What a final answer says; failed and disabled come with HTTP's 200 too."""
+    if not isinstance(state, dict):
+        state = {}
     hub = state.get("assignedHub")
     device_id = state.get("deviceId")
-    if answer.get("status") == "assigned" and hub and device_id:
+    if status == "assigned" and hub and device_id:
         return {"hub": hub, "device_id": device_id}
-    text = "%s: %s" % (answer.get("status"), state.get("errorMessage") or "no hub")
-    raise ProvisioningError(text, state.get("errorCode") or 0)
-
-
-def _refusal(status, answer):
-    if status < 0:
-        return ProvisioningError("no answer: %d" % status, status, True)
-    text = "%d %s" % (status, answer.get("message") or "without a message")
-    return ProvisioningError(text, answer.get("errorCode") or status)
+    text = "%s %s" % (status, state.get("errorMessage"))
+    again = status != "failed" and status != "disabled"
+    raise ProvisioningError(text, state.get("errorCode") or 200, again)
 
 
 def check_registration_id(text: str):
     """ValueError: no registration ID (1 to 128 of a-z 0-9 - . _ :, the last one a-z 0-9 -)."""
-    octets = text.replace(":", "_").encode()
-    if not 0 < len(octets) <= 128 or span.quote(octets) != octets or "~" in text:
-        raise ValueError("registration ID: 1 to 128 of a-z 0-9 - . _ :")
-    if text[-1] in "._:":
-        raise ValueError("registration ID: the last character is one of a-z 0-9 -")
+    good = len(text) <= 128 and text[-1:] not in "._:"  # as the end of no text is
+    for c in text:
+        if not ("a" <= c <= "z" or "0" <= c <= "9" or c in "-._:"):
+            good = False
+    if not good:
+        raise ValueError("registration ID: 1 to 128 of a-z 0-9 - . _ :, no . _ : at the end")
 
 
 def derived_key(group_key: str, registration_id: str) -> str:
