@@ -36,20 +36,25 @@ def read(name):
         return file.read()
 
 
-def wire(config, queue=None):
+def wire(config):
     """The application's wiring; what is large comes first, while the heap is in one piece."""
-    queue = queue or Queue(2048)
+    queue = Queue(2048)
     buf = bytearray(config.get("buffer", 1024))
     clock = make_clock(config["clock"]) if "clock" in config else None
     transport = make_transport(config)
+    cloud = make_cloud(config, assignment(config, transport, buf, clock))
+    client = Client(transport, buf, cloud.host, cloud.port)
+    return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
+
+
+def make_cloud(config, assigned):
+    """The cloud of the settings; assigned: what provisioning adds to them."""
     settings = dict(config["settings"])
-    if "dps" in config:
-        settings.update(assignment(config["dps"], transport, buf, clock))
+    settings.update(assigned)
     cloud = load("onebuf.cloud." + config.get("cloud", "aws")).CLOUD(**settings)
     if config.get("tls", True) != getattr(cloud, "tls", True):
         raise ValueError("tls: the cloud was told otherwise")
-    client = Client(transport, buf, cloud.host, cloud.port)
-    return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
+    return cloud
 
 
 def load(name):
@@ -81,25 +86,36 @@ def make_clock(settings):
     return clock
 
 
-def assignment(settings, transport, buf, clock):
-    """Hub and device ID, from the file or else from Azure's provisioning service, once."""
-    dps = load("onebuf.provision.azure_dps")
+def assignment(config, transport, buf, clock):
+    """Hub and device ID, from the file or else from Azure's provisioning service."""
+    if "dps" not in config:
+        return {}
+    found = load("onebuf.provision.azure_dps").load(ASSIGNMENT)
     backoff = Backoff(2000, 300_000)
-    found = dps.load(ASSIGNMENT)
     while not found:
-        given = dict(settings)
-        client = Client(transport, buf, dps.HOST, given.pop("port", 443))
-        if "group_key" in given:
-            given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
-        try:
-            found = dps.DPS(client, clock=clock, **given).register()
-            dps.save(ASSIGNMENT, found)
-        except dps.ProvisioningError as error:
-            print("provisioning:", error)
-            transport.sleep_ms(backoff.next_ms(random16()) if error.again else backoff.cap_ms)
-        client.close()
+        found = provision(config["dps"], transport, buf, clock)
+        if not found:
+            transport.sleep_ms(backoff.next_ms(random16()))
     forget("onebuf.provision")
     return found
+
+
+def provision(settings, transport, buf, clock):
+    """Ask the service once, and keep its answer in the file: that; or None, and why is printed."""
+    dps = load("onebuf.provision.azure_dps")
+    given = dict(settings)
+    client = Client(transport, buf, dps.HOST, given.pop("port", 443))
+    if "group_key" in given:
+        given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
+    try:
+        found = dps.DPS(client, clock=clock, **given).register()
+        if found != dps.load(ASSIGNMENT):
+            dps.save(ASSIGNMENT, found)
+        return found
+    except dps.ProvisioningError as error:
+        print("provisioning:", error)
+    finally:
+        client.close()
 
 
 def forget(package):
@@ -178,13 +194,15 @@ def attempt(uplink, config):
 
 def move(uplink, config):
     """The hub does not know the device any more: ask which one does, and go on there."""
-    uplink.client.close()
-    dps = load("onebuf.provision.azure_dps")
-    dps.save(ASSIGNMENT, None)
-    elsewhere = wire(config, uplink.queue)
-    uplink.client = elsewhere.client
-    uplink.cloud = elsewhere.cloud
-    uplink.signed = False
+    client = uplink.client
+    client.close()
+    assigned = provision(config["dps"], client.transport, client.buf, uplink.clock)
+    forget("onebuf.provision")
+    uplink.signed = False  # the buffer was another's meanwhile
+    if assigned:
+        uplink.cloud = make_cloud(config, assigned)
+        client.host = uplink.cloud.host
+        client.port = uplink.cloud.port
 
 
 def main():

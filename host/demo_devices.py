@@ -26,7 +26,6 @@ from host.cloud.sigv4 import Secret
 from host.cloud.watson import ORG, WatsonCloud
 
 _DAYS = 30
-_DPS_BUFFER = 2048  # octets: an assignment is longer than the answer to a publish
 _PRODUCT_KEY = "a1B2c3D4e5F"
 _TYPE = "demo"
 
@@ -88,7 +87,7 @@ def _dps(authority: Authority) -> AzureCloud:
 
 def _azure(settings: dict[str, Any], dps: dict[str, Any], **config: Any) -> dict[str, Any]:
     given = {"id_scope": ID_SCOPE, **dps}
-    return {"cloud": "azure", "settings": settings, "dps": given, "buffer": _DPS_BUFFER, **config}
+    return {"cloud": "azure", "settings": settings, "dps": given, **config}
 
 
 def _hub_key(authority: Authority, thing: str) -> Setup:

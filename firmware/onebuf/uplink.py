@@ -44,8 +44,8 @@ class Uplink:
         """Do what allocates, so that forward() does not: 0, or -errno.
 
         The head is written where it is due, the cloud's login done, the oldest record signed where
-        the cloud wants that, and the connection opened if it is closed. After a failure wait_ms says
-        how long to wait. ValueError: the buffer has no room for the head.
+        the cloud wants that, and the connection opened if it is closed. After a failure wait_ms
+        says how long to wait. ValueError: the buffer has no room for the head.
         """
         if self.exchange(None, timeout_ms, True) == _ACCEPTED:
             return 0

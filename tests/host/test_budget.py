@@ -18,21 +18,21 @@ from tools import size
 
 # The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB.
-MPY_BUDGET = 12_544
-RAM_BUDGET = 19_904
+MPY_BUDGET = 13_328
+RAM_BUDGET = 20_880
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
 HOST_BUDGET = 300  # lines of a host module
 README_BUDGET = 150  # lines
 CLOUD_BUDGETS = {  # octets of RAM that each way to a cloud takes beyond what all share
-    "AWS, certificate": 1_400,
-    "AWS, SigV4": 8_000,
-    "AWS, custom authorizer": 2_300,
+    "AWS, certificate": 1_376,
+    "AWS, SigV4": 7_040,
+    "AWS, custom authorizer": 2_256,
     "Azure, certificate": 2_000,
-    "Azure, SAS": 5_400,
-    "Alibaba Cloud": 4_200,
-    "IBM Watson IoT": 2_300,
+    "Azure, SAS": 5_104,
+    "Alibaba Cloud": 4_000,
+    "IBM Watson IoT": 2_256,
 }
 PUBLISHES = 100
 
