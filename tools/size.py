@@ -35,8 +35,8 @@ CLOUDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "AWS, custom authorizer": ("cloud.aws_authorizer",),
         "Azure, certificate": ("cloud.azure",),
         "Azure, SAS": ("cloud.azure", "sign", "clock"),
-        "Alibaba Cloud": ("cloud.aliyun",),
-        "IBM Watson IoT": ("cloud.watson",),
+        "Alibaba Cloud, secret": ("cloud.aliyun",),
+        "IBM Watson IoT, token": ("cloud.watson",),
     }
 )
 _TIMEOUT_S = 60
