@@ -28,6 +28,8 @@ from onebuf.port.micropython import Transport, random16, tls_context
 from onebuf.queue import Queue
 from onebuf.uplink import Uplink
 
+_ENOMEM = -12
+_PATIENCE = 8  # attempts, with backoff some ten minutes
 ASSIGNMENT = "azure.json"  # the hub that Azure's provisioning service assigned
 
 
@@ -38,6 +40,8 @@ def read(name):
 
 def wire(config):
     """The application's wiring; what is large comes first, while the heap is in one piece."""
+    if "dps" in config and not config.get("tls", True):
+        raise ValueError("tls: provisioning wants it")
     queue = Queue(2048)
     buf = bytearray(config.get("buffer", 1024))
     clock = make_clock(config["clock"]) if "clock" in config else None
@@ -54,6 +58,8 @@ def make_cloud(config, assigned):
     cloud = load("onebuf.cloud." + config.get("cloud", "aws")).CLOUD(**settings)
     if config.get("tls", True) != getattr(cloud, "tls", True):
         raise ValueError("tls: the cloud was told otherwise")
+    if "clock" not in config and (cloud.signs or settings.get("key")):
+        raise ValueError("clock: SAS and SigV4 need the time")
     return cloud
 
 
@@ -93,26 +99,27 @@ def assignment(config, transport, buf, clock):
     found = load("onebuf.provision.azure_dps").load(ASSIGNMENT)
     backoff = Backoff(2000, 300_000)
     while not found:
-        found = provision(config["dps"], transport, buf, clock)
+        found = provision(config, transport, buf, clock)
         if not found:
             transport.sleep_ms(backoff.next_ms(random16()))
     forget("onebuf.provision")
     return found
 
 
-def provision(settings, transport, buf, clock):
+def provision(config, transport, buf, clock):
     """Ask the service once, and keep its answer in the file: that; or None, and why is printed."""
     dps = load("onebuf.provision.azure_dps")
-    given = dict(settings)
+    given = dict(config["dps"])
     client = Client(transport, buf, dps.HOST, given.pop("port", 443))
     if "group_key" in given:
         given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
     try:
         found = dps.DPS(client, clock=clock, **given).register()
+        make_cloud(config, found)  # refuses what it cannot work with
         if found != dps.load(ASSIGNMENT):
             dps.save(ASSIGNMENT, found)
         return found
-    except dps.ProvisioningError as error:
+    except (dps.ProvisioningError, ValueError) as error:
         print("provisioning:", error)
     finally:
         client.close()
@@ -177,26 +184,32 @@ def attempt(uplink, config):
     """Connect, and send what is queued: microseconds, bytes of heap, and the result in words.
 
     With the heap locked a record that has to be signed, or a connection that the cloud closes
-    after each, lets only one through at a time.
+    after each, lets only one through at a time: then the next one is -ENOMEM.
     """
     us = heap = 0
+    if "dps" in config and lost(uplink):
+        move(uplink, config)
     accepted = -1
-    while accepted < uplink.accepted and (accepted < 0 or len(uplink.queue)):
+    while accepted < 0 or (uplink.result == _ENOMEM and accepted < uplink.accepted):
         accepted = uplink.accepted
-        if uplink.connect() < 0:
-            return us, heap, "-> %d" % uplink.result
+        r = uplink.connect()
+        if r < 0:
+            return us, heap, "-> %d" % r
         us, octets = forward(uplink, config.get("heap_lock", False))
         heap += octets
-    if "dps" in config and uplink.cloud.gone:
-        move(uplink, config)
     return us, heap, "-> %d in %d us" % (uplink.result, us)
+
+
+def lost(uplink):
+    """Whether the hub does not know the device any more, or has not been heard of for long."""
+    return uplink.cloud.gone or (uplink.result < 0 and uplink.backoff.done > _PATIENCE)
 
 
 def move(uplink, config):
     """The hub does not know the device any more: ask which one does, and go on there."""
     client = uplink.client
     client.close()
-    assigned = provision(config["dps"], client.transport, client.buf, uplink.clock)
+    assigned = provision(config, client.transport, client.buf, uplink.clock)
     forget("onebuf.provision")
     uplink.signed = False  # the buffer was another's meanwhile
     if assigned:

@@ -60,6 +60,8 @@ def _fault(spelling: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.port + len(emulation.SERVICES) > 65536:
+        raise SystemExit(f"onebuf: --port {options.port}: the others take the ports behind it")
     authority = Authority(options.folder)
     store = Store(options.store)
     (options.folder / ".gitignore").write_text("*\n")  # private keys are nothing to commit

@@ -35,6 +35,8 @@ def sas(key: str, uri: str, expiry: int, policy: str = "", derive: str = "") -> 
     "Symmetric key attestation".)
     """
     secret = _base64(key)
+    if not 16 <= len(secret) <= 64:
+        raise ValueError("the key has to have 16 to 64 bytes, in base64")
     if derive:
         secret = hmac.new(secret, derive.encode(), hashlib.sha256).digest()
     resource = quote(uri, safe="")

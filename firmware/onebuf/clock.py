@@ -61,12 +61,12 @@ class Clock:
         self._set(unix - _UNIX_2020, ms)
 
     def _set(self, s, ms):
+        if self.rtc:  # first, because it takes heap, and both are to be right or neither
+            t = time.gmtime(s + ms // 1000 + self._base)
+            self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
         self._moved = s - self.seconds()
         self._s = s
         self._t = time.ticks_add(time.ticks_ms(), -ms)
-        if self.rtc:
-            t = time.gmtime(self.seconds() + self._base)
-            self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
 
     def sync(self) -> int:
         """Ask the servers until one answers: 0, or the last one's -errno (see sntp).

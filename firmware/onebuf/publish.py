@@ -29,7 +29,10 @@ class Publisher(Uplink):
         super().__init__(client, cloud, None, None, None, clock)
 
     def publish(self, payload, timeout_ms: int = 30000):
-        """Send payload, octets, within timeout_ms. Raises NotNow, Refused, ValueError."""
+        """Send payload, octets. Raises NotNow, Refused, ValueError.
+
+        timeout_ms bounds each exchange: one, or with spent credentials up to four.
+        """
         if not isinstance(payload, span.OCTETS):
             raise ValueError("payload: bytes")
         judgement = self.exchange(payload, timeout_ms)

@@ -16,6 +16,8 @@ _EACCES = const(-13)  # the cloud refused the login
 _EMSGSIZE = const(-90)
 _TIMEOUT_MS = const(30000)
 _DAY_S = const(86400)
+_FRESH_S = const(120)  # so long a signature waits in connect() for its forward()
+_NEVER = const(-0x20000000)
 
 
 class Uplink:
@@ -38,7 +40,7 @@ class Uplink:
         self.signed = False
         self._until = 0  # when the head is to be written anew, in the clock's seconds; 0: never
         self._peeked = -1  # which record of the queue was sent last, or is to be sent
-        self._sealed = False  # the cloud has signed that record
+        self._sealed = _NEVER  # when the cloud signed that record, in the clock's seconds
 
     def connect(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Do what allocates, so that forward() does not: 0, or -errno.
@@ -47,6 +49,8 @@ class Uplink:
         the cloud wants that, and the connection opened if it is closed. After a failure wait_ms
         says how long to wait. ValueError: the buffer has no room for the head.
         """
+        if self.clock and self.result >= 400:  # under a locked heap it could not be asked
+            self.signed &= not self.clock.correct(self.result, self.client.response)
         if self.exchange(None, timeout_ms, True) == _ACCEPTED:
             return 0
         if self.backoff:
@@ -94,8 +98,10 @@ class Uplink:
             tries -= 1
             judgement = self._try(body, timeout_ms, dry)
             if judgement == _RETRY or judgement == _REAUTH:
-                if self.clock and self.clock.correct(self.result, self.client.response):
-                    judgement = _REAUTH
+                r = self.result
+                if self.clock and self.clock.correct(r, self.client.response):
+                    if r < 500 and r != 429:  # else it was not because of the clock
+                        judgement = _REAUTH
             if judgement == _REAUTH:
                 self.signed = False
         return _RETRY if judgement == _REAUTH else judgement
@@ -118,7 +124,7 @@ class Uplink:
         return self._ask(body, n, timeout_ms)
 
     def _ask(self, body, n, timeout_ms):
-        self._sealed = False
+        self._sealed = _NEVER
         r = self.result = self.client.request(body, 0, n, timeout_ms)
         reply = self.client.response
         if r == _EMSGSIZE:  # too long for us, but the cloud has said what becomes of the record
@@ -146,16 +152,19 @@ class Uplink:
         n = -1
         if body is not None:
             n = len(body)
-            self._sealed = False
+            self._sealed = _NEVER
         elif self.queue:
             if self._peeked != self.queue.first:
                 self._peeked = self.queue.first
-                self._sealed = False
+                self._sealed = _NEVER
             n = self.queue.peek(window)
-        if self.cloud.signs and not self._sealed and n >= 0:
-            now = self.clock.now() if self.clock else 0
-            self.cloud.sign(self.client.head, window if body is None else body, n, now)
-            self._sealed = True
+        if self.cloud.signs and n >= 0:
+            clock = self.clock
+            s = clock.seconds() if clock else 0
+            if not 0 <= s - self._sealed < _FRESH_S:
+                now = clock.now() if clock else 0
+                self.cloud.sign(self.client.head, window if body is None else body, n, now)
+                self._sealed = s
         return n
 
     def _write(self):
@@ -163,7 +172,8 @@ class Uplink:
         s = clock.seconds() if clock else 0
         if self.signed and (not self._until or s < self._until):
             return
-        self.signed = self._sealed = False
+        self.signed = False
+        self._sealed = _NEVER
         life = self.cloud.refresh(self.client.head, clock.now() if clock else 0)
         self._until = s + life * 4 // 5 if clock and life else 0
         self.signed = True

@@ -287,7 +287,11 @@ def test_only_a_response_has_a_date_to_be_believed():
 def test_an_rtc_without_memory_is_no_exception_while_correcting():
     c = at(_2026)
     c.rtc = NoMemory()
-    assert c.correct(401, status(401, b"Date: Sat, 21 Nov 2026 11:25:30 GMT\r\n")) is False
+    reply = status(401, b"Date: Sat, 21 Nov 2026 11:25:30 GMT\r\n")
+    assert c.correct(401, reply) is False
+    assert 0 <= c.now() - _2026 < 5, "both are right, or neither"
+    c.rtc = None
+    assert c.correct(401, reply) is True
     assert 0 <= c.now() - _2026 - 600 < 5
 
 

@@ -198,14 +198,14 @@ def test_the_code_decides_and_not_the_status():
             assert logged_in().outcome(status(number, b"", refusal(code))) == outcome
 
 
-def test_without_a_code_the_status_decides_but_it_accepts_nothing():
+def test_what_stands_before_the_platform_accepts_nothing_and_refuses_only_what_is_too_long():
     for number, outcome in (
         (200, RETRY),
         (204, RETRY),
-        (301, REJECTED),
-        (400, REJECTED),
+        (301, RETRY),
+        (400, RETRY),
         (403, RETRY),
-        (404, REJECTED),
+        (404, RETRY),
         (413, REJECTED),
         (429, RETRY),
         (500, RETRY),
@@ -218,6 +218,8 @@ def test_without_a_code_the_status_decides_but_it_accepts_nothing():
 
 def test_a_login_without_a_good_token_is_no_login():
     for info in (
+        b',"info":{"token":"%s"}' % (b"t" * 193),
+        b',"info":{"token":"ab\\/cd"}',
         b"",
         b',"info":{}',
         b',"info":null',

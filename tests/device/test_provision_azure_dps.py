@@ -224,13 +224,19 @@ def test_the_operation_is_polled_as_often_as_retry_after_says():
         assigning("Retry-After: 0\r\n"),
         assigning(""),
         assigning("Retry-After: soon\r\n"),
-        assigning("Retry-After: 86400\r\n"),
         assigned(),
     )
     assert found == ASSIGNMENT
-    assert requests(transport) == [PUT] + [GET] * 6
-    assert transport.sleeps == [3000, 7000, 2000, 2000, 2000, 300000]
+    assert requests(transport) == [PUT] + [GET] * 5
+    assert transport.sleeps == [3000, 7000, 2000, 2000, 2000]
     assert transport.connects == 1
+
+
+def test_a_service_that_bids_to_wait_for_long_is_left():
+    for waits in (("86400",), ("60", "60", "2")):
+        answers = [assigning("Retry-After: %s\r\n" % wait) for wait in waits]
+        e = raises(ProvisioningError, lambda: register(*answers, assigned()))
+        assert e.again
 
 
 def test_an_answer_at_once_is_taken():
@@ -436,3 +442,32 @@ def test_a_file_that_a_power_cut_left_half_written_counts_for_nothing():
             assert written(octets) is None
     finally:
         os.remove(FILE)
+
+
+def test_an_assignment_that_no_hub_or_device_can_have_is_malformed_and_worth_another_try():
+    for state in (
+        {"assignedHub": 5, "deviceId": "d"},
+        {"assignedHub": ["h"], "deviceId": "d"},
+        {"assignedHub": "h:443", "deviceId": "d"},
+        {"assignedHub": "h/x", "deviceId": "d"},
+        {"assignedHub": "h\r\nX: y", "deviceId": "d"},
+        {"assignedHub": "h", "deviceId": ["d"]},
+        {"assignedHub": "h", "deviceId": " "},
+        {"assignedHub": "h", "deviceId": "d" * 129},
+        {"assignedHub": "h"},
+    ):
+        reply = answer(200, {"status": "assigned", "registrationState": state})
+        e = raises(ProvisioningError, lambda: register(reply))
+        assert e.again
+
+
+def test_an_operation_with_an_endless_name_is_not_asked_for():
+    long = answer(202, {"status": "assigning", "operationId": "o" * 900})
+    assert requests(register(long, assigned())[1]) == [PUT, PUT]
+
+
+def test_a_file_without_hub_or_device_is_no_assignment():
+    for text in ('{"hub":"h"}', '{"device_id":"d"}', '{"hub":5,"device_id":"d"}', "[]", "5"):
+        with open(FILE, "w") as file:
+            file.write(text)
+        assert azure_dps.load(FILE) is None

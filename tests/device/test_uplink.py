@@ -613,3 +613,34 @@ def test_a_payload_that_publish_is_given_is_signed():
     u.queue.push(b"x")
     u.forward()
     assert u.cloud.signed[1:] == [(b"x", 0)]
+
+
+def test_a_signature_that_has_waited_too_long_is_made_anew():
+    u = signing_uplink(200, 200)
+    u.cloud.life = 0
+    u.queue.push(b"one")
+    for seconds in (0, 119, 120):
+        u.clock.time = 1736944496 + seconds
+        assert u.connect() == 0
+    assert [now for _, now in u.cloud.signed] == [1736944496, 1736944616]
+    assert u.forward() == 1 and len(u.cloud.signed) == 2
+
+
+def test_a_wrong_clock_does_not_make_what_is_throttled_be_sent_at_once():
+    for busy in (429, 500, 503):
+        u = uplink(exchanges(busy, 200))
+        u.clock = Clock(1736944496, right=1736945696)
+        u.queue.push(b"x")
+        assert u.forward() == 0 and bodies(u) == [b"x"]
+        assert u.clock.time == 1736945696, "it is right all the same"
+
+
+def test_connect_corrects_the_clock_where_forward_could_not():
+    u = uplink(exchanges(403, 200))
+    u.clock = Clock(1736944496)
+    u.queue.push(b"x")
+    assert u.forward() == 0
+    u.clock.right = 1736945696  # it could not be set under the locked heap, and now it can
+    assert u.connect() == 0
+    assert u.cloud.heads == [1736944496, 1736945696]
+    assert u.forward() == 1

@@ -7,7 +7,11 @@ not its status.
 import json
 from binascii import hexlify
 
+from micropython import const
+
 from onebuf import outcome, sign, span
+
+_TOKEN = const(192)  # octets: what the platform's C SDK takes
 
 
 class Aliyun:
@@ -28,6 +32,9 @@ class Aliyun:
         port=443,
     ):
         """topic: as with MQTT, "/{product_key}/{device_name}/user/update". All but port are str.
+
+        The client's buffer has to hold the answers, 300 octets, behind the head: one that is cut
+        off has no code, and the record is sent again.
 
         signmethod: hmacmd5, hmacsha1 or hmacsha256. ValueError: what the platform would refuse.
         """
@@ -71,8 +78,8 @@ class Aliyun:
         at = member(buf, a, e, b'"code"')
         end = span.token_end(buf, at, e) if at >= 0 else e
         code = span.number(buf, at, end) if end < e else -1
-        if code <= 0 and reply.status >= 300:
-            return outcome.from_status(reply.status)
+        if code <= 0 and reply.status >= 300:  # not the platform, but what stands before it
+            return outcome.REJECTED if reply.status == 413 else outcome.RETRY
         if code == 0:
             at = member(buf, a, e, b'"info"')
             return self._logged_in(buf, at, e) if self.login else outcome.ACCEPTED
@@ -84,7 +91,9 @@ class Aliyun:
     def _logged_in(self, buf, at, e):
         at = member(buf, at, e, b'"token"') + 1
         end = buf.find(b'"', at, e) if at > 0 and buf[at - 1] == 34 else -1
-        if end <= at or not span.is_text(buf, at, end):
+        if not at < end <= at + _TOKEN or not span.is_text(buf, at, end):
+            return outcome.RETRY
+        if buf.find(b"\\", at, end) >= 0:
             return outcome.RETRY
         self._token = bytes(buf[at:end])
         return outcome.ACCEPTED

@@ -32,7 +32,8 @@ class CloudToDevice:
         reply = self._uplink.client.response
         a = reply.field(b"etag") if status == 200 or status == _EMSGSIZE else -1
         if a >= 0:
-            self._lock = b"/" + span.quote(bytes(reply.buf[a : a + reply.field_n]).strip(b'"'))
+            token = bytes(reply.buf[a : a + reply.field_n]).strip(b'"')
+            self._lock = token and b"/" + span.quote(token)
         return status
 
     def complete(self, timeout_ms: int = 30000) -> int:
@@ -51,7 +52,7 @@ class CloudToDevice:
         if not self._lock:
             raise ValueError("no message was received")
         status = self._request(method, self._lock + path, timeout_ms, query)
-        if status == 204 or status == 412:
+        if status in (204, 404, 412):
             self._lock = b""
         return status
 

@@ -15,7 +15,8 @@ _EMSGSIZE = const(-90)
 _ECANCELED = const(-125)
 _POLLS = const(40)
 _SHORTEST_S = const(2)  # the service takes five polls in ten seconds
-_LONGEST_S = const(300)
+_PATIENCE_S = const(120)  # of waits, in all
+_OPERATION = const(128)  # octets of an operation ID
 _LIFE_S = const(3600)  # of a SAS token
 _MOST = const(4096)  # octets of an answer's content; 700 without a payload of its own
 
@@ -58,9 +59,10 @@ class DPS:
     def register(self, timeout_ms: int = 30000) -> dict:
         """The assignment: {"hub", "device_id"}, waited for. Raises ProvisioningError.
 
-        timeout_ms bounds each exchange; there are up to 40, and the waits between them.
+        timeout_ms bounds each exchange; there are up to 40, and two minutes of waits between them.
         """
         path = b"/register"
+        patience = _PATIENCE_S
         for _ in range(_POLLS):
             status = self._exchange(path, timeout_ms)
             answer = self._answer()
@@ -68,14 +70,18 @@ class DPS:
             if status == 200 or status == 202:
                 if state != "assigning" and state != "unassigned":
                     return _assignment(state, answer.get("registrationState"))
-                if answer.get("operationId"):
-                    path = b"/operations/" + span.quote(str(answer["operationId"]).encode())
+                operation = str(answer.get("operationId") or "")
+                if 0 < len(operation) <= _OPERATION:
+                    path = b"/operations/" + span.quote(operation.encode())
             elif (status < 0 or status == 401) and self._corrected(status):
                 continue
             elif status < 500 and status != 429:
                 break
             s = max(self._client.response.number(b"retry-after"), _SHORTEST_S)
-            self._client.transport.sleep_ms(min(s, _LONGEST_S) * 1000)
+            patience -= s
+            if patience < 0:
+                break
+            self._client.transport.sleep_ms(s * 1000)
         final = status in (_EMSGSIZE, _ECANCELED) or (400 <= status < 500 and status != 429)
         text = "%d %s" % (status, answer.get("message") or state)
         raise ProvisioningError(text, answer.get("errorCode") or status, not final)
@@ -119,13 +125,21 @@ def _assignment(status, state):
     """What a final answer says; failed and disabled come with HTTP's 200 too."""
     if not isinstance(state, dict):
         state = {}
-    hub = state.get("assignedHub")
-    device_id = state.get("deviceId")
-    if status == "assigned" and hub and device_id:
-        return {"hub": hub, "device_id": device_id}
+    assigned = {"hub": state.get("assignedHub"), "device_id": state.get("deviceId")}
+    if status == "assigned" and is_assignment(assigned):
+        return assigned
     text = "%s %s" % (status, state.get("errorMessage"))
     again = status != "failed" and status != "disabled"
     raise ProvisioningError(text, state.get("errorCode") or 200, again)
+
+
+def is_assignment(found) -> bool:
+    """Whether it has a host name and a device ID, as both come from the network or from flash."""
+    try:
+        span.authority(found["hub"], 443)
+        return 0 < len(found["device_id"]) <= 128 and found["device_id"].strip() != ""
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def check_registration_id(text: str):
@@ -161,4 +175,4 @@ def load(path: str):
             found = json.load(file)
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("hub") else None
+    return found if is_assignment(found) else None
