@@ -66,7 +66,7 @@ def test_aliyun_takes_no_heap_whatever_the_code():
 
 def test_aliyun_takes_no_heap_for_content_that_is_none_of_its_own():
     for content in (b"", b"<html>502</html>", b'{"code":', b'{"a":{"code":0}}', b"\xff" * 100):
-        for status, counts in ((200, (0, 0, 20)), (404, (0, 20, 0)), (502, (0, 0, 20))):
+        for status, counts in ((200, (0, 0, 20)), (404, (0, 0, 20)), (413, (0, 20, 0))):
             assert forward(aliyun(), answer(status, content)) == counts
 
 
