@@ -1,7 +1,7 @@
 """Run the device tests without pytest: micropython tests/run.py [-v] [--heap] [NAME]...
 
 Runs every function `test_*` of tests/device/test_*.py (with --heap: tests/heap/) in the order of
-the file; a NAME keeps the tests whose "test_file.test_function" contains it. The last line is
+the file, of the package in the folder --firmware=FOLDER, or ../firmware; a NAME keeps the tests whose "test_file.test_function" contains it. The last line is
 `N passed, N failed`; the exit status is 0 only if tests ran and none failed.
 """
 
@@ -80,11 +80,12 @@ def main(arguments):
     options = [a for a in arguments if a.startswith("-")]
     wanted = [a for a in arguments if not a.startswith("-")]
     for option in options:
-        if option not in ("-v", "--heap"):
+        if option not in ("-v", "--heap") and not option.startswith("--firmware="):
             print(__doc__ or "see the head of tests/run.py")
             return 2
     folder = HERE + ("/heap" if "--heap" in options else "/device")
-    sys.path[:0] = [folder, HERE + "/device", HERE + "/../firmware"]
+    firmware = [option[11:] for option in options if option.startswith("--firmware=")]
+    sys.path[:0] = [folder, HERE + "/device"] + (firmware or [HERE + "/../firmware"])
     passed = failed = 0
     for file in sorted(os.listdir(folder)):
         if file.startswith("test_") and file.endswith(".py"):

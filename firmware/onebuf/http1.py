@@ -5,9 +5,11 @@ not be sent, before a byte is sent; Response never raises: its results are ints,
 depend on how the octets were split.
 """
 
+from array import array
+
 from micropython import const
 
-from onebuf import message, span
+from onebuf import message, scan, span
 
 _EPROTO = const(-71)  # not HTTP/1.x as RFC 9112 has it
 _EMSGSIZE = const(-90)  # more than the buffer, or than a limit below
@@ -15,9 +17,12 @@ _ENODATA = const(-61)  # the peer closed in the middle of the response
 _ECONNRESET = const(-104)  # the peer closed before the first octet of it
 _ENOENT = const(-2)  # no such field
 
-_CHUNK_SIZE = const(2)  # message's states: from here on the head has ended
-_LENGTH = const(4)  # from here on there are no lines
-_UNTIL_CLOSE = const(7)
+_FIELDS = const(100)  # in a head
+_LINE = const(256)  # octets of a chunk-size line with its extensions
+
+_CHUNK_SIZE = const(1)  # message's states: from here on the head has ended
+_TRAILER = const(2)
+_UNTIL_CLOSE = const(6)
 
 
 class Request:
@@ -29,7 +34,7 @@ class Request:
         self._end = 0
         self.method = b""
         self._writing = False
-        self._length = -1  # what the Content-Length says now
+        self.content_length = -1  # what it says now; -1: not known yet
         self._at = 0  # where its digits are; 0: the head has none
 
     def start(self, method: bytes, host: bytes, path: bytes = b"/"):
@@ -43,7 +48,7 @@ class Request:
         if path[0] != 47 or not _visible(path):
             raise ValueError("path")
         self._end = self._at = 0
-        self._length = -1
+        self.content_length = -1
         self._writing = True
         self.method = method
         for part in (method, b" ", path, b" HTTP/1.1\r\nHost: ", host, b"\r\n"):
@@ -81,14 +86,14 @@ class Request:
         if self.method[0] not in b"GHDO":  # GET, HEAD, DELETE, OPTIONS
             self._put(b"Content-Length:       0\r\n")
             self._at = self._end - 3
-            self._length = 0
+            self.content_length = 0
         self._put(b"\r\n")
         self._writing = False
         self.n = self._end
 
     def length(self, n: int):
         """A body of n octets follows, 0 <= n < 10**7. ValueError: this head can carry none."""
-        if n == self._length:
+        if n == self.content_length:
             return
         if not self._at:
             if n:
@@ -96,7 +101,7 @@ class Request:
             return
         if not 0 <= n < 10_000_000:
             raise ValueError("body length")
-        self._length = n
+        self.content_length = n
         for at in range(self._at, self._at - 7, -1):
             self.buf[at] = 48 + n % 10 if n or at == self._at else 32
             n //= 10
@@ -135,6 +140,7 @@ class Response:
         self.buf = buf
         self.size = len(buf)
         self.field_n = 0  # length of the value that field() found last
+        self._marks = array("i", (0, 0, 0, 0, 0))
         self.start(0)
 
     def start(self, at: int, no_content: bool = False, sink=None):
@@ -154,7 +160,9 @@ class Response:
         """A head begins at pos."""
         self._scan = self._fields = self._pos
         self._limit = self.size
-        self._state = self._name = self._need = self.status = 0
+        self._state = self._need = self.status = 0
+        self._marks[0] = self._marks[3] = 0
+        self._marks[4] = _FIELDS
         self.content_length = -1
         self.keep_alive = True
         self._chunked = False
@@ -167,12 +175,11 @@ class Response:
             return self._result
         r = 1
         while r == 1:
-            r = self._step()
+            s = self._state
+            r = message.head(self) if not s or s == _TRAILER else self._step(s)
         if r == 0:
-            to = self._pos
-            if self._state >= _CHUNK_SIZE:
-                to = self.off if self._sink else self.off + self.n
-            self._drop(to)
+            if self._state:
+                self._drop(self.off if self._sink else self.off + self.n)
             if self.end < self.size:
                 return 0
             r = _EMSGSIZE
@@ -202,7 +209,7 @@ class Response:
             if e <= a:
                 return _ENOENT
             c = a + len(name)
-            if c < e and b[c] == 58 and span.same(b, a, c, name):
+            if c < e and b[c] == 58 and scan.same(b, a, c, name):
                 a = span.skip(b, c + 1, e)
                 self.field_n = span.trim(b, a, e) - a
                 return a
@@ -211,23 +218,26 @@ class Response:
     def number(self, name: bytes) -> int:
         """The value of a field that is 1*DIGIT; -1 if it is absent or anything else."""
         a = self.field(name)
-        return span.number(self.buf, a, a + self.field_n) if a >= 0 else -1
+        return scan.number(self.buf, a, a + self.field_n, 10) if a >= 0 else -1
 
     def _drop(self, to):
         """Lay what is not yet parsed at to."""
         rest = self.end - self._pos
         if to != self._pos:
             span.copy(self.buf, to, self.buf, self._pos, rest)
+            self._marks[1] -= self._pos - to
+            self._limit -= self._pos - to
         self._pos = to
         self.end = self._scan = to + rest
 
-    def _step(self):
-        """Take the state's step with the line at pos, or with the content there is."""
-        b, a, s = self.buf, self._pos, self._state
-        if s >= _LENGTH:
-            return message.STEPS[s](self, b, a, self.end)
+    def _step(self, s):
+        """Take the state's step, with a line or with content."""
+        a = self._pos
+        if s != _CHUNK_SIZE:
+            return message.STEPS[s](self, self.buf, a, self.end)
+        b = self.buf
         e = b.find(b"\n", self._scan, self.end)
-        if (self.end if e < 0 else e) - a > self._limit:
+        if (self.end if e < 0 else e) - a > _LINE:
             return _EMSGSIZE
         if e < 0:
             return 0

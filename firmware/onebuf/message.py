@@ -8,92 +8,104 @@ complete; or -errno. A field counts once the next line shows that it is not fold
 from micropython import const
 
 from onebuf import span
+from onebuf.scan import number, same, scan, status
 
 _EPROTO = const(-71)
 _EMSGSIZE = const(-90)
 _ECANCELED = const(-125)  # the sink gave up
 
-_FIELDS = const(100)  # fields in a head
 _INTERIM = const(8)  # 1xx responses before the final one (RFC 9110 section 15.2)
-_LINE = const(256)  # octets of a chunk-size line with its extensions
 _TRAILERS = const(1024)  # octets of the trailer section
 _HUGE = const(0x3FFFFFF)  # as in span: more content than is ever let pass
 
-# The states, in the order of STEPS; those before _LENGTH are of lines.
-_FIELD_LINE = const(1)
-_CHUNK_SIZE = const(2)
-_TRAILER = const(3)
-_LENGTH = const(4)
-_CHUNK_DATA = const(5)
-_CHUNK_END = const(6)
-_UNTIL_CLOSE = const(7)
+# The states, in the order of STEPS; head() is of the first and the third.
+_CHUNK_SIZE = const(1)
+_TRAILER = const(2)
+_LENGTH = const(3)
+_CHUNK_DATA = const(4)
+_CHUNK_END = const(5)
+_UNTIL_CLOSE = const(6)
+
+# scan's states and events
+_LINE = const(2)
+_VALUE = const(4)
+_FOLD = const(8)
+_STATUS = const(11)
+_FIELD = const(15)
+_HEAD = const(16)
+_MANY = const(17)
 
 
-def _status_line(m, b, a, e):
-    if b.find(b"HTTP/1.", a, a + 7) != a or not 48 <= b[a + 7] <= 57:
-        return _EPROTO
-    status = span.number(b, a + 9, a + 12)
-    if status < 100 or b[a + 8] != 32 or (e > a + 12 and b[a + 12] != 32):
-        return _EPROTO  # the reason, even the space before it, may be missing
-    if not span.is_text(b, a + 12, e):
-        return _EPROTO
-    m.status = status
-    m.keep_alive = m._minor = b[a + 7] > 48  # of HTTP/1.0 no connection is kept
-    m._fields = e + 2
-    m._state = _FIELD_LINE
+def head(m):
+    """Read on in the head, or in the trailers, with what there is: see http1.Response._step()."""
+    b = m.buf
+    marks = m._marks
+    stop = m.end if m.end < m._limit else m._limit
+    r = 1
+    while r == 1:
+        e = m._pos = scan(b, m._pos, stop, marks)
+        event = marks[0]
+        if event < _FOLD:
+            return 0 if e == m.end else _EMSGSIZE
+        if event == _HEAD:
+            return m.status if m._state else _head_end(m)
+        if event == _FOLD and not m._state and marks[3]:
+            b[e - 2] = b[e - 1] = 32  # obs-fold (RFC 9112 section 5.2): as if CRLF were spaces
+            marks[0] = _VALUE
+            continue
+        if event == _STATUS:
+            m._fields = e
+            n = status(b, m._at, e)
+            m.keep_alive = m._minor = n < 1000  # of HTTP/1.0 no connection is kept
+            m.status = n if n < 1000 else n - 1000
+            r = 1 if n >= 0 else _EPROTO
+        elif event == _FIELD:
+            r = 1 if m._state else _field(m, b, marks[1], marks[2], e - 2)
+        else:
+            r = _EMSGSIZE if event == _MANY else _EPROTO
+        marks[0] = _LINE
+    return r
+
+
+def _field(m, b, a, n, e):
+    """Note what a field with a name of n octets says about the framing or the connection."""
+    c = a + n
+    v = c + 1
+    while v < e and (b[v] == 32 or b[v] == 9):
+        v += 1
+    while e > v and (b[e - 1] == 32 or b[e - 1] == 9):
+        e -= 1
+    if n == 14:
+        return _content_length(m, b, v, e) if same(b, a, c, b"content-length") else 1
+    if n == 10:
+        if same(b, a, c, b"connection"):
+            _connection(m, b, v, e)
+        return 1
+    if not same(b, a, c, b"transfer-encoding"):
+        return 1
+    if m._chunked or not m._minor or not (e - v == 7 and same(b, v, e, b"chunked")):
+        return _EPROTO  # RFC 9112 section 6.1; no other coding is known here
+    m._chunked = True
     return 1
 
 
-def _field_line(m, b, a, e):
-    if e > a and (b[a] == 32 or b[a] == 9):  # obs-fold (RFC 9112 section 5.2): as if spaces
-        b[a - 2] = b[a - 1] = 32
-        return 1 if m._name and span.is_text(b, a, e) else _EPROTO
-    r = _meaning(m, b, a - 2) if m._name else 1
-    if r != 1:
-        return r
-    if e == a:
-        return _head_end(m)
-    m._name = a
-    m._need += 1
-    return _check(b, a, e) if m._need <= _FIELDS else _EMSGSIZE
-
-
-def _check(b, a, e):
-    """A field line: token, colon, text (RFC 9112 section 5.1)."""
-    c = span.token_end(b, a, e)
-    return 1 if a < c < e and b[c] == 58 and span.is_text(b, c, e) else _EPROTO
-
-
-def _meaning(m, b, e):
-    """Note what the last field, which ends at e, says about the framing or the connection."""
-    a = m._name
-    c = b.find(b":", a, e)
-    n = c - a
-    if n != 10 and n != 14 and n != 17:
-        return 1
-    v = span.skip(b, c + 1, e)
-    e = span.trim(b, v, e)
-    if span.same(b, a, c, b"content-length"):
-        n = span.number(b, v, e)
-        if n < 0 or (m.content_length >= 0 and n != m.content_length):
-            return _EPROTO  # a list of lengths too, which RFC 9110 section 8.6 lets us refuse
-        m.content_length = n
-    elif span.same(b, a, c, b"transfer-encoding"):
-        if m._chunked or not m._minor or not span.same(b, v, e, b"chunked"):
-            return _EPROTO  # RFC 9112 section 6.1; no other coding is known here
-        m._chunked = True
-    elif span.same(b, a, c, b"connection"):
-        _connection(m, b, v, e)
+def _content_length(m, b, v, e):
+    n = number(b, v, e, 10)
+    if n < 0 or (m.content_length >= 0 and n != m.content_length):
+        return _EPROTO  # a list of lengths too, which RFC 9110 section 8.6 lets us refuse
+    m.content_length = n
     return 1
 
 
 def _connection(m, b, v, e):
     """Connection is a list (RFC 9110 section 7.6.1); close is all that matters in it."""
+    if e - v == 10 and b.find(b"keep-alive", v, e) == v:
+        return
     while v < e:
         c = b.find(b",", v, e)
         if c < 0:
             c = e
-        if span.same(b, v, span.trim(b, v, c), b"close"):
+        if span.trim(b, v, c) == v + 5 and same(b, v, v + 5, b"close"):
             m.keep_alive = False
         v = span.skip(b, c + 1, e)
 
@@ -108,7 +120,7 @@ def _head_end(m):
         return s
     if m._chunked:
         m._state = _CHUNK_SIZE
-        m._limit = _LINE
+        m._scan = m._pos
         return 1 if m.content_length < 0 else _EPROTO
     if m.content_length >= 0:
         m._state = _LENGTH
@@ -173,29 +185,16 @@ def _chunk_size(m, b, a, e):
     c = b.find(b";", a, e)
     if c < 0:
         c = e
-    n = span.number(b, a, span.trim(b, a, c), 16)
+    n = number(b, a, span.trim(b, a, c), 16)
     if n < 0 or not span.is_text(b, c, e):  # extensions are skipped (section 7.1.1)
         return _EPROTO
     m._state = _CHUNK_DATA
     if n == 0:
         m._state = _TRAILER
-        m._limit = _TRAILERS - 1
+        m._limit = m._pos + _TRAILERS
+        m._marks[0] = _LINE
+        m._marks[4] = _HUGE  # they are limited by their octets
     return _expect(m, n)
 
 
-def _trailer(m, b, a, e):
-    """Trailers are checked and skipped."""
-    m._limit -= e + 2 - a
-    return _check(b, a, e) if e > a else m.status
-
-
-STEPS = (
-    _status_line,
-    _field_line,
-    _chunk_size,
-    _trailer,
-    _data,
-    _data,
-    _chunk_end,
-    _data,
-)
+STEPS = (None, _chunk_size, None, _data, _data, _chunk_end, _data)

@@ -3,10 +3,6 @@
 What a reader of HTTP needs: tokens and text (RFC 9110 section 5), numbers (RFC 9112).
 """
 
-from micropython import const
-
-_HUGE = const(0x3FFFFFF)  # 64 MiB - 1: more than any response that a device asks for
-
 OCTETS = (bytes, bytearray, memoryview)  # what a payload may be
 
 # One bit for each of the 128 ASCII characters that may stand in a token (RFC 9110 section 5.6.2).
@@ -50,41 +46,6 @@ def trim(buf, a: int, e: int) -> int:
     while e > a and (buf[e - 1] == 32 or buf[e - 1] == 9):
         e -= 1
     return e
-
-
-def same(buf, a: int, e: int, word: bytes) -> bool:
-    """Whether a..e is word, letters compared without case; word is in lower case."""
-    if e - a != len(word):
-        return False
-    if buf.find(word, a, e) == a:
-        return True
-    for i in range(e - a):
-        c = buf[a + i]
-        if 65 <= c <= 90:
-            c += 32
-        if c != word[i]:
-            return False
-    return True
-
-
-def number(buf, a: int, e: int, base: int = 10) -> int:
-    """The number that a..e spells, 1*DIGIT or (base 16) 1*HEXDIG; -1 if it spells none.
-
-    0x3FFFFFF stands for itself and all above, so that 31-bit arithmetic stays exact.
-    """
-    n = 0
-    for i in range(a, e):
-        c = buf[i]
-        if 48 <= c <= 57:
-            c -= 48
-        elif base == 16 and 97 <= (c | 32) <= 102:
-            c = (c | 32) - 87
-        else:
-            return -1
-        n = n * base + c
-        if n > _HUGE:
-            n = _HUGE
-    return n if e > a else -1
 
 
 def authority(host: str, port: int, default: int = 443) -> bytes:

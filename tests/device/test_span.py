@@ -4,7 +4,6 @@ from onebuf import span
 
 TCHAR = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ALL = bytes(range(256))
-MOST = 2**26 - 1  # stands for all numbers above
 
 
 def test_copy_moves_octets_left_in_one_buffer():
@@ -83,75 +82,6 @@ def test_trim_takes_sp_and_htab_from_the_end_only():
     assert span.trim(b"", 0, 0) == 0
     for c in range(256):
         assert span.trim(ALL, c, c + 1) == c + (c not in (9, 32)), c
-
-
-def test_same_compares_letters_without_case_and_nothing_else():
-    for text in (b"keep-alive", b"KEEP-ALIVE", b"Keep-Alive"):
-        assert span.same(b"<" + text + b">", 1, 11, b"keep-alive")
-    for text in (b"keep-aliv", b"keep-alivee", b"keep_alive", b"keep\ralive", b"jeep-alive", b""):
-        assert not span.same(text, 0, len(text), b"keep-alive")
-    assert span.same(b"", 0, 0, b"") and span.same(b"x", 1, 1, b"")
-    assert not span.same(b"x", 0, 1, b"")
-    for c in range(256):
-        word = bytes([c + 32 if 65 <= c <= 90 else c])
-        assert span.same(ALL, c, c + 1, word)
-        other = word[0] ^ 32
-        if not 65 <= other <= 90:  # a word is given in lower case
-            assert not span.same(ALL, c, c + 1, bytes([other])), c
-
-
-def test_number_is_digits_and_nothing_else():
-    for text, n in ((b"0", 0), (b"5", 5), (b"007", 7), (b"1234567", 1234567), (b"0" * 99, 0)):
-        assert span.number(text, 0, len(text)) == n
-    for text in (
-        b"",
-        b" 5",
-        b"5 ",
-        b"+5",
-        b"-5",
-        b"0x5",
-        b"0_5",
-        b"5.",
-        b"a",
-        b"5/",
-        b"5:",
-        b"\x0b5",
-        b"\xb2",
-    ):
-        assert span.number(text, 0, len(text)) == -1
-    for c in range(256):
-        assert span.number(ALL, c, c + 1) == (c - 48 if 48 <= c <= 57 else -1), c
-
-
-def test_number_of_base_16_has_letters_of_both_cases():
-    for text, n in (
-        (b"0", 0),
-        (b"aF", 175),
-        (b"0000000000000000001F", 31),
-        (b"3fffffe", 67108862),
-    ):
-        assert span.number(text, 0, len(text), 16) == n
-    for text in (b"", b"g", b"0x5", b"-5", b"5 ", b"@", b"G", b"`"):
-        assert span.number(text, 0, len(text), 16) == -1
-    digits = b"0123456789abcdef"
-    for c in range(256):
-        assert span.number(ALL, c, c + 1, 16) == digits.find(ALL[c : c + 1].lower()), c
-
-
-def test_number_is_read_only_in_its_range():
-    assert span.number(b"12345", 1, 4) == 234
-    assert span.number(b"x2x", 1, 2) == 2
-    assert span.number(b"12345", 2, 2) == -1
-
-
-def test_number_above_its_bound_is_the_bound():
-    for n in (2**26 - 3, 2**26 - 2, 2**26 - 1, 2**26, 2**30 - 1, 2**30, 2**31, 2**32, 2**64 + 5):
-        for base, text in ((10, "{}".format(n)), (16, "{:x}".format(n)), (16, "{:X}".format(n))):
-            text = bytes("00" + text, "ascii")
-            assert span.number(text, 0, len(text), base) == min(n, MOST), n
-    assert span.number(b"9" * 400, 0, 400) == MOST
-    assert span.number(b"f" * 400, 0, 400, 16) == MOST
-    assert span.number(b"9" * 400 + b"x", 0, 401) == -1
 
 
 def test_quote_leaves_the_unreserved_characters_of_rfc_3986():

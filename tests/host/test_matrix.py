@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import native
 from tools.micropython import find
 
 ROOT = Path(__file__).parents[2]
@@ -29,17 +30,21 @@ def run_tests(bits: int, folder: Path, *options: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("suite", ["device", "heap"])
+@pytest.mark.parametrize("suite", ["device", "heap", "native"])
 @pytest.mark.parametrize("bits", [64, 32])
 def test_the_device_tests_pass_on_micropython(
-    bits: int, suite: str, runtime_totals: dict[str, int]
+    bits: int, suite: str, runtime_totals: dict[str, int], tmp_path: Path
 ) -> None:
-    done = run_tests(bits, ROOT / "tests", *(["--heap"] if suite == "heap" else []))
+    options = ["--heap"] if suite == "heap" else []
+    if suite == "native":
+        options = [f"--firmware={native.lay(ROOT / 'firmware', tmp_path)}"]
+    done = run_tests(bits, ROOT / "tests", *options)
     closing = re.search(r"^(\d+) passed, (\d+) failed\n\Z", done.stdout, re.MULTILINE)
     assert done.returncode == 0, done.stdout[-20000:]
     assert closing is not None, done.stdout[-2000:]
     assert int(closing[1]) > 0 and int(closing[2]) == 0
-    label = f"micropython-{bits}" + (", heap locked" if suite == "heap" else "")
+    label = f"micropython-{bits}"
+    label += {"device": "", "heap": ", heap locked", "native": ", native code"}[suite]
     runtime_totals[label] = int(closing[1])
 
 
