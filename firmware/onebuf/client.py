@@ -47,7 +47,7 @@ class Client:
         self.sent = self.received = 0  # octets, modulo 2**29
         self._state = _CLOSED
         self._kept = False  # the connection is an old one and has not answered this request yet
-        self._window = memoryview(buf)
+        self.room = memoryview(buf)  # what window() gave last
         self._one = bytearray(1)
         self._body = None  # where the rest of the body lies, if it is not in buf
         self._first = self._total = self._done = 0  # octets: in buf, in all, written
@@ -59,10 +59,9 @@ class Client:
 
     def window(self):
         """The room behind the head: a body laid in this memoryview goes out with the head."""
-        n = len(self.buf) - self.head.n
-        if len(self._window) != n:
-            self._window = memoryview(self.buf)[self.head.n :]
-        return self._window
+        if len(self.room) + self.head.n != len(self.buf):
+            self.room = memoryview(self.buf)[self.head.n :]
+        return self.room
 
     def connect(self, timeout_ms: int = _TIMEOUT_MS, backoff=None, random=None) -> int:
         """Open the connection: 0, or -errno once backoff, a Backoff, allows no further attempt.
@@ -95,21 +94,26 @@ class Client:
         """
         if n < 0:
             n = len(body) - off if body is not None else 0
-        room = len(self.window())
-        if not self.head.n or not room or (body is None and n > room):
+        head = self.head
+        h = head.n
+        room = len(self.buf) - h
+        if len(self.room) != room:
+            self.window()
+        if not h or not room or (body is None and n > room):
             raise ValueError("no head, or no room behind it")
-        if body is not None and not (
-            isinstance(body, span.OCTETS) and 0 <= off <= off + n <= len(body)
-        ):
-            raise ValueError("body: bytes, and off, n within")
-        self.head.length(n)
+        if n != head.content_length:
+            head.length(n)
+        self._done = 0
+        self._first = self._total = h + n
+        self._body = None
+        if body is not None:
+            self._lay(body, off, n)
         self.transport.start(timeout_ms)
         # Not if something came in meanwhile: an end of file, octets that nobody asked for.
         self._kept = self._state == _OPEN and self.transport.readinto(self._one) == 0
         if not self._kept:
             self.close()
-        self._lay(body, off, n)
-        self.response.start(self.head.n, self.head.method == b"HEAD", sink)
+        self.response.start(h, head.method == b"HEAD", sink)
         self._state = _SENDING if self._kept else _OPENING
 
     def poll(self) -> int:
@@ -119,7 +123,10 @@ class Client:
         """
         r = 1 if self._state else _ENOTCONN
         while r == 1 and self._state >= _OPENING:
-            r = _STEPS[self._state - _OPENING](self)
+            if self._state == _RECEIVING:
+                r = self._receive()
+            else:
+                r = self._send() if self._state == _SENDING else self._open()
             if r < 0:
                 r = self._failed(r)
         return r
@@ -147,17 +154,16 @@ class Client:
         return r
 
     def _lay(self, body, off, n):
+        if not (isinstance(body, span.OCTETS) and 0 <= off <= off + n <= len(body)):
+            raise ValueError("body: bytes, and off, n within")
         h = self.head.n
-        self._done = 0
-        self._first = self._total = h + n
-        self._body = None
-        if body and self._total > len(self.buf):
+        if self._total > len(self.buf):
             self._body = body
             self._off = off - h  # so that the octet to write is at _off + _done
             self._first = h
-        elif body and n == len(body):
+        elif n == len(body):
             self.buf[h : h + n] = body
-        elif body:
+        else:
             span.copy(self.buf, h, body, off, n)
 
     def _failed(self, r):
@@ -166,7 +172,7 @@ class Client:
         A body in the window that begins with an H may be overwritten: a failed read does not tell.
         """
         self.close()
-        whole = self._first == self.head.n or self._window[0] != 72
+        whole = self._first == self.head.n or self.room[0] != 72
         if self._kept and whole and (r == _EPIPE or r == _ECONNRESET):
             self._kept = False
             self._done = 0
@@ -201,7 +207,7 @@ class Client:
     def _receive(self):
         m = self.response
         at = m.end
-        w = self._hole(at)
+        w = self.room if at == self.head.n else self._hole(at)
         r = self.transport.readinto(w)
         if r == 0 or (r < 0 and r != _ESHUTDOWN):
             return r
@@ -213,24 +219,18 @@ class Client:
             r = m.feed(r)
         else:
             r = _ECONNRESET if self._kept else m.feed_eof()
-        return self._finish(r) if r > 0 else r or 1
+        if r <= 0:
+            return r or 1
+        self.requests += 1
+        self._state = _OPEN
+        if not m.keep_alive or self._done < self._total:
+            self.close()
+        return r
 
     def _hole(self, at):
         """A window for the octets that belong at at: there, or behind with room for a copy."""
-        if at == self.head.n:
-            return self._window
         room = len(self.buf) - at
         i = 0
         while 2 * len(self._tails[i]) > room and len(self._tails[i]) != room:
             i += 1
         return self._tails[i]
-
-    def _finish(self, status):
-        self.requests += 1
-        self._state = _OPEN
-        if not self.response.keep_alive or self._done < self._total:
-            self.close()
-        return status
-
-
-_STEPS = (Client._open, Client._send, Client._receive)

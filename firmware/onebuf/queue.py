@@ -63,8 +63,10 @@ class Queue:
     def peek(self, window) -> int:
         """Copy the oldest record to the start of window: its length, or -EMSGSIZE: too long.
 
-        The rest of window may change too. The queue must not be empty.
+        The rest of window may change too. An empty queue gives -1.
         """
+        if not self._count:
+            return -1
         n = self._oldest()
         if n > len(window):
             return _EMSGSIZE

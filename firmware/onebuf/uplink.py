@@ -77,7 +77,7 @@ class Uplink:
             return _RETRY
         if self.queue.first == self._peeked:  # else it was dropped meanwhile, to make room
             self.queue.pop()
-        if self.result > 0:
+        if self.result > 0 and self.backoff.done:
             self.backoff.reset()
         self.wait_ms = 0
         if judgement == _ACCEPTED:
@@ -92,47 +92,62 @@ class Uplink:
         With spent credentials or a wrong clock it is sent once more behind a new head. dry: all
         but the publish itself.
         """
-        judgement = _REAUTH
-        tries = 2
-        while judgement == _REAUTH and tries:
-            tries -= 1
+        judgement = self._try(body, timeout_ms, dry)
+        if judgement != _ACCEPTED and judgement != _REJECTED and self._healed(judgement):
             judgement = self._try(body, timeout_ms, dry)
             if judgement == _RETRY or judgement == _REAUTH:
-                r = self.result
-                if self.clock and self.clock.correct(r, self.client.response):
-                    if r < 500 and r != 429:  # else it was not because of the clock
-                        judgement = _REAUTH
-            if judgement == _REAUTH:
-                self.signed = False
-        return _RETRY if judgement == _REAUTH else judgement
+                self._healed(judgement)
+                judgement = _RETRY
+        return judgement
+
+    def _healed(self, judgement):
+        """Whether a new head may help: the credentials are spent, or the clock was wrong."""
+        r = self.result
+        if self.clock and self.clock.correct(r, self.client.response) and r < 500 and r != 429:
+            judgement = _REAUTH  # else it was not because of the clock
+        if judgement == _REAUTH:
+            self.signed = False
+        return judgement == _REAUTH
 
     def _try(self, body, timeout_ms, dry):
+        client = self.client
         try:
-            if self._log_in(timeout_ms) != _ACCEPTED:
+            if (not self.signed or self._until) and self._begin(timeout_ms) != _ACCEPTED:
                 return _RETRY
-            n = self._lay(body)
+            n = -1
+            if body is not None:
+                n = len(body)
+            elif self.queue is not None:
+                n = self.queue.peek(client.room)
+            if self.cloud.signs and n >= 0:
+                self._seal(body, n)
         except MemoryError:  # also where the heap is locked and connect() would have had to sign
             self.result = _ENOMEM
             return _RETRY
         if dry:
-            r = self.client.poll()
-            self.result = r if r > 0 else self.client.connect(timeout_ms)
-            return _RETRY if self.result < 0 else _ACCEPTED
-        if not 0 <= n <= self.cloud.max_payload:
-            self.result = _E2BIG
-            return _REJECTED
+            return self._open(timeout_ms)
         return self._ask(body, n, timeout_ms)
+
+    def _open(self, timeout_ms):
+        r = self.client.poll()
+        self.result = r if r > 0 else self.client.connect(timeout_ms)
+        return _RETRY if self.result < 0 else _ACCEPTED
 
     def _ask(self, body, n, timeout_ms):
         self._sealed = _NEVER
+        if body is None:
+            self._peeked = self.queue.first
+        if not 0 <= n <= self.cloud.max_payload:
+            self.result = _E2BIG
+            return _REJECTED
         r = self.result = self.client.request(body, 0, n, timeout_ms)
         reply = self.client.response
         if r == _EMSGSIZE:  # too long for us, but the cloud has said what becomes of the record
             r = reply.status
         return self.cloud.outcome(reply) if r >= 200 else _RETRY
 
-    def _log_in(self, timeout_ms):
-        """Write the head, with a login before it where the cloud wants one."""
+    def _begin(self, timeout_ms):
+        """Write the head if it is due, with a login before it where the cloud wants one."""
         self._write()
         login = self.cloud.login
         if not login:
@@ -143,29 +158,16 @@ class Uplink:
             self._write()
         return judgement
 
-    def _lay(self, body):
-        """Lay the oldest record behind the head, and have it signed. The body's length.
-
-        With nothing to send it is -1, and -EMSGSIZE for a record too long for the window.
-        """
-        window = self.client.window()
-        n = -1
-        if body is not None:
-            n = len(body)
-            self._sealed = _NEVER
-        elif self.queue:
-            if self._peeked != self.queue.first:
-                self._peeked = self.queue.first
-                self._sealed = _NEVER
-            n = self.queue.peek(window)
-        if self.cloud.signs and n >= 0:
-            clock = self.clock
-            s = clock.seconds() if clock else 0
-            if not 0 <= s - self._sealed < _FRESH_S:
-                now = clock.now() if clock else 0
-                self.cloud.sign(self.client.head, window if body is None else body, n, now)
-                self._sealed = s
-        return n
+    def _seal(self, body, n):
+        """Have the cloud sign body, or the oldest record, unless it has done so just now."""
+        clock = self.clock
+        s = clock.seconds() if clock else 0
+        first = self.queue.first if body is None else -1
+        if first < 0 or first != self._peeked or not 0 <= s - self._sealed < _FRESH_S:
+            self._peeked = first
+            buf = self.client.room if body is None else body
+            self.cloud.sign(self.client.head, buf, n, clock.now() if clock else 0)
+            self._sealed = s
 
     def _write(self):
         clock = self.clock
@@ -177,6 +179,7 @@ class Uplink:
         life = self.cloud.refresh(self.client.head, clock.now() if clock else 0)
         self._until = s + life * 4 // 5 if clock and life else 0
         self.signed = True
+        self.client.window()
 
     def _hold(self):
         """Not now: Retry-After wins over the backoff, which it leaves as it is."""

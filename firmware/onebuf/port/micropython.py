@@ -44,6 +44,7 @@ _TCP_NODELAY = const(1)
 
 _ERRORS = (OSError, ValueError, MemoryError)
 _LONGEST_MS = const(0x0FFFFFFF)  # three days: ticks are compared within half their period
+_BROKEN = const(24)  # POLLERR | POLLHUP, the same on every port
 _SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait for octets to read
 
 
@@ -95,7 +96,7 @@ class Transport:
         self._deadline = time.ticks_add(time.ticks_ms(), min(timeout_ms, _LONGEST_MS))
 
     def connect(self, host: str, port: int) -> int:
-        if self._left() <= 0:
+        if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
             return _ETIMEDOUT
         try:
             if self._sock is None:
@@ -107,7 +108,7 @@ class Transport:
             return _number(e)
 
     def write(self, buf, off: int, n: int) -> int:
-        if self._left() <= 0:
+        if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
             return _ETIMEDOUT
         try:
             return self._io.write(buf, off, n) or 0
@@ -115,10 +116,15 @@ class Transport:
             return _number(e)
 
     def readinto(self, view) -> int:
-        if self._left() <= 0:
+        if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
             return _ETIMEDOUT
+        events = 0
         try:
-            if self._broken():
+            # A reset may wait behind the octets: then only single ones can be had, because a read
+            # of several that meets it raises, and the number of those before it is lost.
+            for event in self._in.ipoll(0):
+                events = event[1]
+            if events & _BROKEN:
                 n = self._io.readinto(self._one)
                 if n:
                     view[0] = self._one[0]
@@ -131,12 +137,12 @@ class Transport:
         return n or _ESHUTDOWN
 
     def wait_readable(self) -> int:
-        return self._wait(self._in, self._left())
+        return self._wait(self._in, _LONGEST_MS)
 
     def wait_writable(self) -> int:
         if self._io is not None and not self._open:  # a TLS handshake
-            return self._wait(self._in, min(self._left(), _SLICE_MS))
-        return self._wait(self._out, self._left())
+            return self._wait(self._in, _SLICE_MS)
+        return self._wait(self._out, _LONGEST_MS)
 
     def sleep_ms(self, ms: int):
         time.sleep_ms(ms)
@@ -147,25 +153,13 @@ class Transport:
         self._sock = self._io = self._in = self._out = None
         self._open = False
 
-    def _left(self):
-        return time.ticks_diff(self._deadline, time.ticks_ms())
-
-    def _broken(self):
-        """Whether a reset is waiting behind the octets: then only single ones can be had.
-
-        A read of several that meets it raises, and the number of those before it is lost.
-        """
-        r = 0
-        for event in self._in.ipoll(0):
-            r = event[1] & (select.POLLERR | select.POLLHUP)
-        return r
-
-    def _wait(self, poller, ms):
+    def _wait(self, poller, most_ms):
+        ms = time.ticks_diff(self._deadline, time.ticks_ms())
         if ms <= 0:
             return _ETIMEDOUT
         if poller is None:  # nothing to wait for before connect()
             return 0
-        for _ in poller.ipoll(ms):
+        for _ in poller.ipoll(ms if ms < most_ms else most_ms):
             pass
         return 0
 
@@ -191,7 +185,7 @@ class Transport:
         events = 0
         for event in self._out.ipoll(0):
             events = event[1]
-        if events & (select.POLLERR | select.POLLHUP):
+        if events & _BROKEN:
             self._sock.readinto(self._one)  # raises what went wrong
             raise OSError(-_ECONNRESET)
         if events:
