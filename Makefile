@@ -30,6 +30,19 @@ lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
+bench: .venv/.bench ## Measure onebuf beside its peers: docs/bench.md, .json and .png
+	@$(BIN)/python -m tools.bench
+
+.venv/.bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,bench]'
+	@touch $@
+
+bench-check: $(READY) ## Fail if a counted figure is worse than in docs/bench.json
+	@$(BIN)/python -m tools.bench check
+
+soak: $(READY) ## A hundred thousand publishes with reconnects, during which nothing may grow
+	@$(BIN)/python -m tools.bench soak
+
 size: $(READY) ## Show what the device package costs: .mpy bytes, RAM, smallest heap
 	@$(BIN)/python -m tools.size
 
@@ -39,4 +52,4 @@ fuzz: $(READY) ## Feed the response parser a million inputs
 clean: ## Remove what the other targets made
 	rm -rf .venv .cache .onebuf .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
-.PHONY: help demo cloud test lint size fuzz clean
+.PHONY: help demo cloud test lint bench bench-check soak size fuzz clean

@@ -122,7 +122,7 @@ def _cached(bits: int, cache: Path) -> Runtime:
         return known
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _lock(root.with_suffix(".lock")):
+        with lock(root.with_suffix(".lock")):
             return _stamped(root, bits) or _rechecked(root, bits) or _fetch(root, bits)
     except debian.Offline as e:
         raise RuntimeMissing(
@@ -163,7 +163,7 @@ def _refuse_platform(bits: int) -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Hold the lock on `path`, so that of several processes one fetches and the others wait."""
     import fcntl  # absent on Windows, which _refuse_platform has sent away
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ import gc, sys
 gc.collect()
 before = gc.mem_alloc()
 for name in {names!r}:
-    __import__("onebuf." + name)
+    __import__(name)
 gc.collect()
 print(gc.mem_alloc() - before, sorted(m for m in sys.modules if m.split(".")[0] == "onebuf"))
 """
@@ -102,11 +102,11 @@ def compile_package(folder: Path, march: str = native.MARCH[32]) -> dict[str, in
         name = Path(file).with_suffix("")
         module = ".".join(name.parts).removesuffix(".__init__")
         short = private_names.shortened(native.typed(source), names)
-        sizes[module] = _compile(short, module, folder / name.with_suffix(".mpy"), march)
+        sizes[module] = compile_source(short, module, folder / name.with_suffix(".mpy"), march)
     return sizes
 
 
-def _compile(source: str, module: str, target: Path, march: str = native.MARCH[32]) -> int:
+def compile_source(source: str, module: str, target: Path, march: str = native.MARCH[32]) -> int:
     """Compile source, named after its module, a name that the runtime holds anyway: its size."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
@@ -128,8 +128,16 @@ def _compile(source: str, module: str, target: Path, march: str = native.MARCH[3
 
 def ram_after_import(folder: Path, names: tuple[str, ...] = AWS_IMPORTS) -> tuple[int, list[str]]:
     """RAM in octets that importing names from folder holds, and the modules imported."""
-    octets, modules = _run(_IMPORTS.format(names=names), folder).split(" ", 1)
-    return int(octets), json.loads(modules.replace("'", '"'))
+    return held_after_import(folder, tuple(f"onebuf.{name}" for name in names))
+
+
+def held_after_import(
+    folder: Path, modules: tuple[str, ...], bits: int = 32
+) -> tuple[int, list[str]]:
+    """The same of any modules, with words of bits; of those imported only onebuf's are listed."""
+    code = _IMPORTS.format(names=modules)
+    octets, imported = run(code, folder, heap=4096 * bits, bits=bits).split(" ", 1)
+    return int(octets), json.loads(imported.replace("'", '"'))
 
 
 def ram_by_cloud(folder: Path) -> dict[str, int]:
@@ -146,7 +154,7 @@ def publish(folder: Path, device: Path, heap: int = 131072, publishes: int = 100
 
     RunFailed if the heap, in octets, does not suffice.
     """
-    text = _run(_PUBLISH.format(publishes=publishes), folder, device, heap)
+    text = run(_PUBLISH.format(publishes=publishes), folder, device, heap)
     result, accepted, connect, octets = (int(word) for word in text.split())
     if result:
         raise RunFailed(f"connect() gave {result}")
@@ -178,25 +186,50 @@ def emulated_device() -> Iterator[Path]:
             yield device
 
 
-def _run(code: str, folder: Path, device: Path | None = None, heap: int = 131072) -> str:
-    """Run code, compiled beforehand so that compiling takes no heap, and return what it prints."""
+def run(
+    code: str,
+    folder: Path,
+    device: Path | None = None,
+    heap: int = 131072,
+    bits: int = 32,
+    argv: Sequence[str] | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> str:
+    """Run code, compiled beforehand so that compiling takes no heap, and return what it prints.
+
+    Modules come from folder, data files from device. argv: the command instead of MicroPython's
+    own, as that of tools.callgrind. RunFailed, also after timeout_s.
+    """
     with tempfile.TemporaryDirectory(prefix="onebuf-probe-") as name:
         flash = Path(name)
         (flash / "lib").symlink_to(folder.resolve())
         for file in device.iterdir() if device else ():
             (flash / file.name).symlink_to(file.resolve())
-        _compile(code, "probe", flash / "probe.mpy")
-        run = subprocess.run(
-            [*find(32).argv, "-X", f"heapsize={heap}", "-m", "probe"],
-            cwd=flash,
-            env={"MICROPYPATH": ":lib:.frozen"},  # relative: the runtime keeps each path in RAM
+        compile_source(code, "probe", flash / "probe.mpy", native.MARCH[bits])
+        command = [*(argv or find(bits).argv), "-X", f"heapsize={heap}", "-m", "probe"]
+        # The path is relative, because the runtime keeps each in RAM.
+        environment = {"MICROPYPATH": ":lib:.frozen"}
+        done = _finished(command, flash, environment, timeout_s)
+    if done.returncode:
+        raise RunFailed((done.stderr or done.stdout).strip())
+    return done.stdout.strip()
+
+
+def _finished(
+    command: list[str], cwd: Path, environment: Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
         )
-    if run.returncode:
-        raise RunFailed((run.stderr or run.stdout).strip())
-    return run.stdout.strip()
+    except subprocess.TimeoutExpired as e:
+        raise RunFailed(f"not finished after {timeout_s:.0f} s") from e
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ class Client:
         self._kept = False  # the connection is an old one and has not answered this request yet
         self.room = memoryview(buf)  # what window() gave last
         self._one = bytearray(1)
-        self._body = None  # where the rest of the body lies, if it is not in buf
+        self._body: object = None  # where the rest of the body lies, if it is not in buf
         self._first = self._total = self._done = 0  # octets: in buf, in all, written
         self._tails: list = []
         n = 1

@@ -197,4 +197,4 @@ def _chunk_size(m, b, a, e):
     return _expect(m, n)
 
 
-STEPS = (None, _chunk_size, None, _data, _data, _chunk_end, _data)
+STEPS = (_data, _chunk_size, _data, _data, _data, _chunk_end, _data)  # the first, third: head()
