@@ -8,7 +8,7 @@ complete; or -errno. A field counts once the next line shows that it is not fold
 from micropython import const
 
 from onebuf import span
-from onebuf.scan import number, same, scan, status
+from onebuf.scan import NAMES, field, lists, number, same, scan, status
 
 _EPROTO = const(-71)
 _EMSGSIZE = const(-90)
@@ -34,80 +34,57 @@ _STATUS = const(11)
 _FIELD = const(15)
 _HEAD = const(16)
 _MANY = const(17)
+_CODING_NAME = const(-3)
+_CONNECTION_NAME = const(-4)
+_LENGTH_NAME = const(-5)
 
 
 def head(m):
     """Read on in the head, or in the trailers, with what there is: see http1.Response._step()."""
-    b = m.buf
     marks = m._marks
-    stop = m.end if m.end < m._limit else m._limit
     r = 1
     while r == 1:
-        e = m._pos = scan(b, m._pos, stop, marks)
+        e = m._pos = scan(m.buf, m._pos, m.end if m.end < m._limit else m._limit, marks)
         event = marks[0]
         if event < _FOLD:
             return 0 if e == m.end else _EMSGSIZE
         if event == _HEAD:
             return m.status if m._state else _head_end(m)
-        if event == _FOLD and not m._state and marks[3]:
-            b[e - 2] = b[e - 1] = 32  # obs-fold (RFC 9112 section 5.2): as if CRLF were spaces
-            marks[0] = _VALUE
-            continue
+        marks[0] = _LINE
         if event == _STATUS:
             m._fields = e
-            n = status(b, m._at, e)
+            n = status(m.buf, m._at, e)
             m.keep_alive = m._minor = n < 1000  # of HTTP/1.0 no connection is kept
-            m.status = n if n < 1000 else n - 1000
+            m.status = n % 1000
             r = 1 if n >= 0 else _EPROTO
         elif event == _FIELD:
-            r = 1 if m._state else _field(m, b, marks[1], marks[2], e - 2)
+            r = 1 if m._state else _field(m, m.buf, marks, e - 2)
+        elif event == _FOLD and not m._state and marks[3]:
+            m.buf[e - 2] = m.buf[e - 1] = 32  # obs-fold (RFC 9112 section 5.2): as if spaces
+            marks[0] = _VALUE
         else:
             r = _EMSGSIZE if event == _MANY else _EPROTO
-        marks[0] = _LINE
     return r
 
 
-def _field(m, b, a, n, e):
-    """Note what a field with a name of n octets says about the framing or the connection."""
-    c = a + n
-    v = c + 1
-    while v < e and (b[v] == 32 or b[v] == 9):
-        v += 1
-    while e > v and (b[e - 1] == 32 or b[e - 1] == 9):
-        e -= 1
-    if n == 14:
-        return _content_length(m, b, v, e) if same(b, a, c, b"content-length") else 1
-    if n == 10:
-        if same(b, a, c, b"connection"):
-            _connection(m, b, v, e)
-        return 1
-    if not same(b, a, c, b"transfer-encoding"):
-        return 1
-    if m._chunked or not m._minor or not (e - v == 7 and same(b, v, e, b"chunked")):
-        return _EPROTO  # RFC 9112 section 6.1; no other coding is known here
-    m._chunked = True
-    return 1
-
-
-def _content_length(m, b, v, e):
-    n = number(b, v, e, 10)
-    if n < 0 or (m.content_length >= 0 and n != m.content_length):
-        return _EPROTO  # a list of lengths too, which RFC 9110 section 8.6 lets us refuse
-    m.content_length = n
-    return 1
-
-
-def _connection(m, b, v, e):
-    """Connection is a list (RFC 9110 section 7.6.1); close is all that matters in it."""
-    if e - v == 10 and b.find(b"keep-alive", v, e) == v:
-        return
-    while v < e:
-        c = b.find(b",", v, e)
-        if c < 0:
-            c = e
-        if span.trim(b, v, c) == v + 5 and same(b, v, v + 5, b"close"):
+def _field(m, b, marks, e):
+    """Note what a field says about the framing or the connection (RFC 9112 sections 6 and 9)."""
+    name = field(b, marks, e, NAMES)
+    a = marks[1]
+    e = a + marks[2]
+    if name == _LENGTH_NAME:
+        n = number(b, a, e, 10)
+        if n < 0 or (m.content_length >= 0 and n != m.content_length):
+            return _EPROTO  # a list of lengths too, which RFC 9110 section 8.6 lets us refuse
+        m.content_length = n
+    elif name == _CONNECTION_NAME:
+        if lists(b, a, e, b"close"):
             m.keep_alive = False
-        v = span.skip(b, c + 1, e)
+    elif name == _CODING_NAME:
+        if m._chunked or not m._minor or e - a != 7 or not same(b, a, e, b"chunked"):
+            return _EPROTO  # RFC 9112 section 6.1; no other coding is known here
+        m._chunked = True
+    return 1
 
 
 def _head_end(m):

@@ -13,13 +13,15 @@ _STATUS = const(0)
 _LINE = const(2)
 _NAME = const(3)
 _VALUE = const(4)
-_END = const(6)
+_LAST = const(6)
 _AGAIN = const(7)
 # The events, at which scan() stops: FOLD 8, BAD 9, STATUS 11, FIELD 15, HEAD 16, and too many.
 _FOLD = const(8)
 _BAD = const(9)
 _FIELD = const(15)
 _MANY = const(17)
+
+NAMES = b"content-lengthtransfer-encodingconnection"  # what field() finds
 
 _HUGE = const(0x3FFFFFF)  # 64 MiB - 1: more than any response that a device asks for
 
@@ -36,12 +38,11 @@ def scan(b, a, e, m):  # noqa: C901, one loop for every octet
     while a < e and s < _FOLD:
         c = b[a]
         if s == _VALUE or s == _STATUS:  # text until CR
-            if (c > 31 and c != 127) or c == 9:
+            while a < e and ((b[a] > 31 and b[a] != 127) or b[a] == 9):
                 a += 1
-                while a < e and b[a] > 31 and b[a] != 127:
-                    a += 1
-                continue
-            s = s + 1 if c == 13 else _BAD
+            if a == e:
+                break
+            s = s + 1 if b[a] == 13 else _BAD
         elif s == _NAME:  # a token until the colon
             if 93 < c < 123 or 64 < c < 91 or c == 45 or 47 < c < 58:
                 a += 1
@@ -49,30 +50,25 @@ def scan(b, a, e, m):  # noqa: C901, one loop for every octet
             if c == 58 and a != m[1]:
                 m[2] = a - m[1]
                 s = _VALUE
-            elif not 32 < c < 127 or c == 34 or c == 40 or c == 41 or c == 44 or 46 < c < 124:
-                s = _BAD
-            elif c == 125:
+            elif (
+                c < 33 or c > 126 or c == 34 or 39 < c < 42 or c == 44 or 46 < c < 124 or c == 125
+            ):
                 s = _BAD
         elif s == _LINE or s == _AGAIN:
-            if c == 32 or c == 9:
-                s = _FOLD
-            elif s == _AGAIN:
-                s = _FIELD
-            elif c == 13:
-                s = _END
+            s = _FOLD if c == 32 or c == 9 else _FIELD if s == _AGAIN else _NAME
+            if s == _NAME and c == 13:
+                s = _LAST
                 a += 1
-            else:
+            elif s == _NAME:
                 m[1] = a
                 m[3] = m[3] + 1
                 s = _NAME if m[3] <= m[4] else _MANY
             continue
-        elif c != 10:
-            s = _BAD
-        elif s == 5:
+        elif s == 5 and c == 10:
             c = m[2]
             s = _AGAIN if c == 10 or c == 14 or c == 17 else _LINE
         else:
-            s += 10
+            s = s + 10 if c == 10 else _BAD
         a += 1
     m[0] = s
     return a
@@ -100,6 +96,52 @@ def status(b, a, e):
         n = n * 10 + b[a + i] - 48
         i += 1
     return n if b[a + 9] > 48 else -1
+
+
+# viper: ptr8 ptr32 int ptr8 -> int
+def field(b, m, e, names):
+    """Which of NAMES, as names, the FIELD is: -5, -3, -4 in their order; -2: none of them.
+
+    Its value, which ends before e, is from m[1] on and has m[2] octets then.
+    """
+    a = m[1]
+    end = a + m[2]
+    i = 0 if end == a + 14 else 14 if end == a + 17 else 31
+    while a < end:
+        c = b[a] | 32 if 64 < b[a] < 91 else b[a]
+        if c != names[i]:
+            return -2
+        a += 1
+        i += 1
+    a += 1
+    while a < e and (b[a] == 32 or b[a] == 9):
+        a += 1
+    while e > a and (b[e - 1] == 32 or b[e - 1] == 9):
+        e -= 1
+    m[1] = a
+    m[2] = e - a
+    return -4 if i == 41 else -3 if i == 31 else -5
+
+
+# viper: ptr8 int int ptr8 -> int
+def lists(b, a, e, word):
+    """Whether the list in a..e (RFC 9110 section 5.6.1) has close, which is word: 1, else 0."""
+    k = 0  # letters of it that have come; 6: it is another
+    while a <= e:
+        c = 44 if a == e else b[a]
+        if c == 44:
+            if k == 5:
+                return 1
+            k = 0
+        elif c == 32 or c == 9:
+            if 0 < k < 5:
+                k = 6
+        elif k < 5 and c | 32 == word[k]:
+            k += 1
+        else:
+            k = 6
+        a += 1
+    return 0
 
 
 # viper: ptr8 int int ptr8 -> bool

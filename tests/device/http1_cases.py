@@ -513,6 +513,7 @@ CONNECTION = (
         b"",
         False,
     ),
+    ("9110-7.6.1 a space within", H + b"Connection: clo se, close x\r\n" + EMPTY, 200, b"", True),
     ("9110-7.6.1 closed is not close", H + b"Connection: closed\r\n" + EMPTY, 200, b"", True),
     ("9110-7.6.1 part of a word", H + b"Connection: x-close, clos\r\n" + EMPTY, 200, b"", True),
     ("9112-5.2 close behind a fold", H + b"Connection:\r\n close\r\n" + EMPTY, 200, b"", False),
