@@ -1,7 +1,8 @@
 """Run the device tests without pytest: micropython tests/run.py [-v] [--heap] [NAME]...
 
 Runs every function `test_*` of tests/device/test_*.py (with --heap: tests/heap/) in the order of
-the file, of the package in the folder --firmware=FOLDER, or ../firmware; a NAME keeps the tests whose "test_file.test_function" contains it. The last line is
+the file, with the package in ../firmware or in --firmware=FOLDER; a NAME keeps the tests whose
+"test_file.test_function" contains it. The last line is
 `N passed, N failed`; the exit status is 0 only if tests ran and none failed.
 """
 
