@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _PUBLISH = """\
+import gc
+gc.threshold(512)  # what is imported lies close together, whoever's it is
 import client_{client} as client
 
 def publish(n):
@@ -12,6 +14,7 @@ def publish(n):
             raise OSError(r)
 
 client.wire({port}, {secure})
+gc.threshold(-1)
 """
 
 # Wires and publishes, and nothing else.
