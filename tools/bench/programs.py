@@ -112,6 +112,7 @@ def sample():
 
 def reconnect():
     client.uplink.client.close()
+    gc.collect()  # else old and new connections take turns in two places
     client.uplink.connect()
 
 for _ in range(3):  # until the heap is laid out as it stays
