@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "outcome": (),
     "backoff": (),
     "queue": ("span",),
-    "flash_queue": ("span",),
+    "flash_queue": ("span", "flash_files"),
+    "flash_files": ("span",),
     "message": (*LEAVES, "scan"),
     "scan": (),
     "sign": ("span",),
@@ -49,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Time, chance and sockets are the port's; what a runtime lacks or names otherwise is too.
 PORTS_ONLY = {"errno", "machine", "network", "os", "random", "select", "socket", "socketpool"}
 PORTS_ONLY |= {"ssl", "sys", "time", "tls", "wifi"}
-HAVE_HARDWARE = ("clock", "sntp", "wifi", "flash_queue", "aio")  # by their nature
+HAVE_HARDWARE = ("clock", "sntp", "flash_files", "wifi", "flash_queue", "aio")  # by their nature
 
 PYTHON = [*sorted((ROOT / "host").rglob("*.py")), *sorted((ROOT / "tools").rglob("*.py"))]
 
