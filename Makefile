@@ -46,10 +46,13 @@ soak: $(READY) ## A hundred thousand publishes with reconnects, during which not
 size: $(READY) ## Show what the device package costs: .mpy bytes, RAM, smallest heap
 	@$(BIN)/python -m tools.size
 
+power-cuts: $(READY) ## Cut the power at every write and erase, without leaving any out
+	@ONEBUF_POWER_CUTS=1 $(BIN)/python -m pytest tests/host/test_power_cut.py
+
 fuzz: $(READY) ## Feed the response parser a million inputs
 	@$(BIN)/python -m tests.host.fuzz_http1 --inputs 1000000
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .cache .onebuf .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
-.PHONY: help demo cloud test lint bench bench-check soak size fuzz clean
+.PHONY: help demo cloud test lint bench bench-check soak power-cuts size fuzz clean

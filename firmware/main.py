@@ -9,6 +9,7 @@ Settings are read from config.json; certificates are DER files beside it:
     alpn                         a protocol to offer, where the runtime can (AWS IoT on port 443)
     tls                          false: in plain text, which the cloud has to allow as well
     buffer                       octets of the one buffer, 1024
+    queue                        what FlashQueue takes, {"folder": "queue"}; without it 2 KB of RAM
     clock                        what Clock takes: {} for pool.ntp.org; SAS and SigV4 need the time
     dps                          Azure: what DPS takes, or group_key instead of key; and port
     period_ms, readings          how often and how many; 0 readings: for ever
@@ -44,13 +45,20 @@ def wire(config):
     """The application's wiring; what is large comes first, while the heap is in one piece."""
     if "dps" in config and not config.get("tls", True):
         raise ValueError("tls: provisioning wants it")
-    queue = Queue(2048)
+    queue = make_queue(config)
     buf = bytearray(config.get("buffer", 1024))
     clock = make_clock(config["clock"]) if "clock" in config else None
     transport = make_transport(config)
     cloud = make_cloud(config, assignment(config, transport, buf, clock))
     client = Client(transport, buf, cloud.host, cloud.port)
     return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
+
+
+def make_queue(config):
+    """The readings wait in RAM, or on flash, where a reset and a power cut leave them."""
+    if "queue" in config:
+        return load("onebuf.flash_queue").FlashQueue(**config["queue"])
+    return Queue(2048)
 
 
 def make_cloud(config, assigned):

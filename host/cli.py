@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from host import certs_command, cloud_command, demo, publish, sign_command
+from host import certs_command, cloud_command, demo, publish, queue_command, sign_command
 from tools.micropython import RuntimeMissing
 
 
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_publish(commands)
     certs_command.add_certs(commands)
     sign_command.add_sign(commands)
+    queue_command.add_queue(commands)
     return parser
 
 

@@ -471,3 +471,4 @@ def test_a_file_without_hub_or_device_is_no_assignment():
         with open(FILE, "w") as file:
             file.write(text)
         assert azure_dps.load(FILE) is None
+    os.remove(FILE)
