@@ -14,8 +14,10 @@ FIRMWARE = Path(__file__).parents[1] / "firmware"
 PACKAGE = FIRMWARE / "onebuf"
 CLOUDS = ("aliyun", "aws", "azure", "watson")
 # What main.py, examples and the README's program import, whatever the cloud.
-SHARED = ("backoff", "client", "clock", "flash_queue", "publish", "queue", "uplink")
-SHARED += ("port/micropython",)
+SHARED = (
+    *("backoff", "client", "clock", "flash_queue", "publish", "queue", "uplink"),
+    "port/micropython",
+)
 _NOT_SHIPPED = ("cloud/__init__", "port/__init__")  # docstrings only: a folder is a package too
 
 

@@ -28,9 +28,9 @@ import struct
 from micropython import const
 
 FRAME = 10  # octets of a record beside its data
-END = -2
+OVER = -2
 _FRAME = const(10)
-_NO_MORE = const(-2)
+_OVER = const(-2)
 _INTACT = const(0x2144DF1C)  # the CRC-32 of anything that ends with its own CRC-32; a small int
 _MASK = const(0x1FFFFFFF)
 _HALF = const(0x10000000)
@@ -53,14 +53,14 @@ class Cursor:
         self._marked = memoryview(self._mark)[: _SLOT - 4]
         self._file = None
         try:
-            self._file = open(path, "r+b")
+            file = self._file = open(path, "r+b")
             for slot in (0, 1):
-                self._read(slot)
+                self._read(file, slot)
         except OSError:  # none yet; or it tells nothing
             self.close()
 
-    def _read(self, slot):
-        n = self._file.readinto(self._mark)
+    def _read(self, file, slot):
+        n = file.readinto(self._mark)
         if n < _SLOT or binascii.crc32(self._mark) != _INTACT:
             return
         first, limit = struct.unpack("<II", self._marked)
@@ -130,7 +130,7 @@ class Segments:
         end = pos = n = 0
         try:
             self._tail = open(self._path(-1), "r+b")
-            while n != _NO_MORE:
+            while n != _OVER:
                 n = self._read(self._tail, pos)
                 pos += n + _FRAME if n >= 0 else 1
                 if n >= 0:
@@ -145,7 +145,7 @@ class Segments:
         return (last + 1) & _MASK
 
     def read(self) -> int:
-        """Read where the reader stands: length of the record, -1: damaged, or END."""
+        """Read where the reader stands: length of the record, -1: damaged, or OVER."""
         if not self._head:
             alone = self._tail if len(self.numbers) == 1 else None
             self._head = alone or open(self._path(0), "rb")
@@ -230,7 +230,7 @@ class Segments:
         file.seek(pos)
         got = file.readinto(record)
         if got < _FRAME:
-            return _NO_MORE
+            return _OVER
         n = record[0] | record[1] << 8
         if n + _FRAME > got or record[5] > 31:
             return -1

@@ -18,7 +18,7 @@ import struct
 from micropython import const
 
 from onebuf import span
-from onebuf.flash_files import END, FRAME, Cursor, Segments, gap
+from onebuf.flash_files import FRAME, OVER, Cursor, Segments, gap
 
 _EMSGSIZE = const(-90)
 _MASK = const(0x1FFFFFFF)
@@ -32,7 +32,8 @@ class FlashQueue:
     full, push() drops the oldest segment, its records counted in dropped; else it refuses. corrupt
     counts the numbers found missing or damaged. first is the number of the oldest record, next the
     one that the next push gives; all before synced are on flash, or have left. error is what the
-    file system said last, -errno, or 0. ValueError: bad sizes; OSError: no such folder.
+    file system said last, -errno, or 0. longest may not become less while records wait.
+    ValueError: bad sizes; OSError: no such folder.
     """
 
     def __init__(
@@ -177,13 +178,13 @@ class FlashQueue:
         segments = self._segments
         try:
             n = segments.read()
-            if n == END and len(segments.numbers) > 1:
+            if n == OVER and len(segments.numbers) > 1:
                 segments.forget()
                 return
         except OSError as e:
             self._fail(e)
-            n = END
-        if n == END:
+            n = OVER
+        if n == OVER:
             if len(segments.numbers) > 1:
                 segments.leave()
                 return

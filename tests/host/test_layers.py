@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "queue": ("span",),
     "flash_queue": ("span", "flash_files"),
     "flash_files": ("span",),
+    "dead_letters": (),
     "message": (*LEAVES, "scan"),
     "scan": (),
     "sign": ("span",),
@@ -50,7 +51,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Time, chance and sockets are the port's; what a runtime lacks or names otherwise is too.
 PORTS_ONLY = {"errno", "machine", "network", "os", "random", "select", "socket", "socketpool"}
 PORTS_ONLY |= {"ssl", "sys", "time", "tls", "wifi"}
-HAVE_HARDWARE = ("clock", "sntp", "flash_files", "wifi", "flash_queue", "aio")  # by their nature
+HAVE_HARDWARE = (
+    "clock",
+    "sntp",
+    "flash_files",
+    "dead_letters",
+    "wifi",
+    "flash_queue",
+    "aio",
+)  # by their nature
 
 PYTHON = [*sorted((ROOT / "host").rglob("*.py")), *sorted((ROOT / "tools").rglob("*.py"))]
 
