@@ -18,7 +18,6 @@ _ESHUTDOWN = const(-108)  # what a transport returns at end of file
 _ENOTCONN = const(-107)  # poll() without start()
 
 _TIMEOUT_MS = const(30000)
-_COUNT = const(0x1FFFFFFF)  # the octets are counted modulo 2**29, which keeps them small ints
 
 # The states; from _OPENING on a request or connect() is under way, in the order of _STEPS.
 _CLOSED = const(0)
@@ -44,7 +43,6 @@ class Client:
         self.head = Request(buf)
         self.response = Response(buf)
         self.requests = self.connects = self.resends = 0
-        self.sent = self.received = 0  # octets, modulo 2**29
         self._state = _CLOSED
         self._kept = False  # the connection is an old one and has not answered this request yet
         self.room = memoryview(buf)  # what window() gave last
@@ -121,14 +119,19 @@ class Client:
 
         With nothing under way it is 1 on an open connection, and -ENOTCONN on none.
         """
-        r = 1 if self._state else _ENOTCONN
-        while r == 1 and self._state >= _OPENING:
-            if self._state == _RECEIVING:
-                r = self._receive()
-            else:
-                r = self._send() if self._state == _SENDING else self._open()
+        s = self._state
+        r = 1 if s else _ENOTCONN
+        while r == 1 and s >= _OPENING:
+            r = (
+                self._receive()
+                if s == _RECEIVING
+                else self._send()
+                if s == _SENDING
+                else self._open()
+            )
             if r < 0:
                 r = self._failed(r)
+            s = self._state
         return r
 
     def wait(self) -> int:
@@ -146,11 +149,9 @@ class Client:
             self.transport.close()
 
     def _run(self):
-        r = 0
+        r = self.poll()
         while r == 0:
-            r = self.poll()
-            if r == 0:
-                r = self.wait()
+            r = self.wait() or self.poll()
         return r
 
     def _lay(self, body, off, n):
@@ -164,7 +165,8 @@ class Client:
         elif n == len(body):
             self.buf[h : h + n] = body
         else:
-            span.copy(self.buf, h, body, off, n)
+            for i in range(n):
+                self.buf[h + i] = body[off + i]
 
     def _failed(self, r):
         """A kept connection that broke before the first octet of a response was stale.
@@ -195,14 +197,13 @@ class Client:
         else:
             r = self.transport.write(self._body, self._off + i, self._total - i)
         if r > 0:
-            self._done += r
-            self.sent = (self.sent + r) & _COUNT
-            if self._done < self._total:
+            self._done = i = i + r
+            if i < self._total:
                 return 1
         elif r != _EPIPE and r != _ECONNRESET:
             return r
         self._state = _RECEIVING  # also when the peer reads no further: it may have said why
-        return 1
+        return 0  # there is hardly an answer yet
 
     def _receive(self):
         m = self.response
@@ -213,8 +214,7 @@ class Client:
             return r
         if r > 0:
             self._kept = False
-            self.received = (self.received + r) & _COUNT
-            if at + len(w) < len(self.buf):
+            if w is not self.room and at + len(w) < len(self.buf):
                 self.buf[at : at + len(w)] = w
             r = m.feed(r)
         else:

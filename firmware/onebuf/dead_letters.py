@@ -11,6 +11,10 @@ import binascii
 import os
 import struct
 
+from onebuf import outcome
+
+_ENOMEM = -12
+
 
 class DeadLetters:
     """The file `path`, and path.old: together size octets. error: 0, or -errno of the last add."""
@@ -19,6 +23,8 @@ class DeadLetters:
         self.error = 0
         self._path = path
         self._half = size // 2
+        self._reason = 0  # of the record numbered _first, which waits for settle()
+        self._first = 0
 
     def add(self, buf, n: int, reason: int) -> bool:
         """Keep the first n octets of buf, refused with reason, a status or -errno: whether it is.
@@ -41,6 +47,34 @@ class DeadLetters:
         except OSError as e:
             self.error = -(e.errno or 5)
         return not self.error
+
+    def take(self, uplink) -> int:
+        """Keep uplink's oldest record, refused with uplink.result: outcome.REJECTED, forget it.
+
+        One too long for the buffer is kept without its octets. Under a locked heap it is RETRY,
+        and settle() keeps it.
+        """
+        self._first = uplink.queue.first
+        self._reason = uplink.result
+        try:
+            room = uplink.client.room
+            n = uplink.queue.peek(room)  # its octets were where the answer is now
+            self.add(room, max(n, 0), self._reason)
+        except MemoryError:
+            uplink.result = _ENOMEM
+            return outcome.RETRY
+        self._reason = 0
+        return outcome.REJECTED
+
+    def settle(self, uplink):
+        """What take() could not do; uplink.connect() calls it, under no locked heap."""
+        reason = self._reason
+        self._reason = 0
+        if reason and len(uplink.queue) and uplink.queue.first == self._first:
+            uplink.result = reason
+            if self.take(uplink) == outcome.REJECTED:
+                uplink.queue.pop()
+                uplink.rejected += 1
 
     def _octets(self):
         try:

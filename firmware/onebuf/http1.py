@@ -17,12 +17,17 @@ _ENODATA = const(-61)  # the peer closed in the middle of the response
 _ECONNRESET = const(-104)  # the peer closed before the first octet of it
 _ENOENT = const(-2)  # no such field
 
-_FIELDS = const(100)  # in a head
-_LINE = const(256)  # octets of a chunk-size line with its extensions
+_ECANCELED = const(-125)  # the sink gave up
 
-_CHUNK_SIZE = const(1)  # message's states: from here on the head has ended
-_TRAILER = const(2)
-_UNTIL_CLOSE = const(6)
+_CHUNKED = const(2)  # flags, as in message
+_NO_CONTENT = const(8)
+_SINK = const(16)
+_TRAILER = const(32)
+
+_INTERIM = const(8)  # 1xx responses before the final one (RFC 9110 section 15.2)
+_CONTENT = const(11)  # a step
+_DONE = const(0)  # message says that it is complete, or that the sink is to be called
+_POUR = const(15)
 
 
 class Request:
@@ -102,9 +107,7 @@ class Request:
         if not 0 <= n < 10_000_000:
             raise ValueError("body length")
         self.content_length = n
-        for at in range(self._at, self._at - 7, -1):
-            self.buf[at] = 48 + n % 10 if n or at == self._at else 32
-            n //= 10
+        scan.digits(self.buf, self._at, n)
 
     def _put(self, part):
         if not self._writing:
@@ -133,14 +136,18 @@ class Response:
 
     at            off       off+n  pos     end
     | head        | content | gap  | not yet parsed |  feed(n) says that n octets were laid at end
-    The gap, chunked framing that is parsed (RFC 9112 section 7.1), is closed by feed().
+    The gap, chunked framing that is parsed (RFC 9112 section 7.1), is closed by feed(). The marks:
+    0 state of the step, 1 pos, 2 end, 3 the end of what a head may take, 4 where the line, name or
+    value begins, 5 its octets, 6 fields allowed yet, 7 status, 8 flags, 9 Content-Length + 1 or 0,
+    10 octets of content to come, 11 off, 12 n, 13 interim responses allowed yet, 14 at, 15 the
+    first field, 16 the step to go on with, 17 the size of buf, 18 field_n.
     """
 
     def __init__(self, buf):
         self.buf = buf
-        self.size = len(buf)
         self.field_n = 0  # length of the value that field() found last
-        self._marks = array("i", (0, 0, 0, 0, 0))
+        self._m = array("i", bytes(76))
+        self._m[17] = len(buf)
         self.start(0)
 
     def start(self, at: int, no_content: bool = False, sink=None):
@@ -149,52 +156,64 @@ class Response:
         sink(buf, off, n), if given, takes the content piece by piece, so that it may be longer
         than the buffer; it returns None, or a negative int to give up.
         """
-        self.end = self.off = self._at = self._pos = at
-        self.n = 0  # octets of content
-        self._result = self._interim = 0
-        self._no_content = no_content
+        m = self._m
+        m[2] = m[14] = self.end = self.off = at
+        m[8] = (_NO_CONTENT if no_content else 0) + (_SINK if sink else 0)
+        m[13] = _INTERIM
         self._sink = sink
-        self._begin()
-
-    def _begin(self):
-        """A head begins at pos."""
-        self._scan = self._fields = self._pos
-        self._limit = self.size
-        self._state = self._need = self.status = 0
-        self._marks[0] = self._marks[3] = 0
-        self._marks[4] = _FIELDS
-        self.content_length = -1
+        message.begin(self.buf, m, scan.WORDS)
+        self._result = self.n = self.status = 0
         self.keep_alive = True
-        self._chunked = False
 
     def feed(self, n: int) -> int:
         """n more octets lie at buf[end:]: 0: more are needed; the status: complete; or -errno."""
-        self.end += n
         if self._result:
             self.keep_alive = self.keep_alive and not n
             return self._result
-        r = 1
-        while r == 1:
-            s = self._state
-            r = message.head(self) if not s or s == _TRAILER else self._step(s)
+        b = self.buf
+        m = self._m
+        w = scan.WORDS
+        steps = message.STEPS
+        m[2] += n
+        r = m[16]
+        while r > 0:
+            r = steps[r](b, m, w)
+            if r == 0 and m[16] == _POUR:
+                r = self._pour(m)
         if r == 0:
-            if self._state:
-                self._drop(self.off if self._sink else self.off + self.n)
-            if self.end < self.size:
-                return 0
-            r = _EMSGSIZE
-        if r < 0 or self.end > self._pos:
-            self.keep_alive = False  # an error, or octets that nobody asked for
+            r = m[7] if m[16] == _DONE else self._more(m)
+        self.end = m[2]
+        self.status = m[7]
+        self.off = m[11]
+        self.n = m[12]
         self._result = r
+        if r and (r < 0 or m[8] & 1 == 0 or m[2] > m[1]):  # octets that nobody asked for
+            self.keep_alive = False
         return r
+
+    def _pour(self, m):
+        """Call the sink, and go on behind what it took."""
+        self.status = m[7]
+        m[16] = _CONTENT
+        return _CONTENT if (self._sink(self.buf, m[1] - m[5], m[5]) or 0) >= 0 else _ECANCELED
+
+    def _more(self, m):
+        """More octets are needed: 0, or -EMSGSIZE."""
+        if m[16] > 1 or m[8] & _TRAILER:
+            message.close_gap(self.buf, m)
+        if m[8] & 1 == 0:
+            self.keep_alive = False
+        return 0 if m[2] < m[17] else _EMSGSIZE
 
     def feed_eof(self) -> int:
         """The peer has closed. Returns the status: complete; or -errno."""
+        m = self._m
         if not self._result:
-            if self._state == _UNTIL_CLOSE:
-                self._result = self.status
+            if m[16] == _CONTENT and not m[8] & _CHUNKED and not m[9]:
+                self._result = m[7]
             else:
-                self._result = _ENODATA if self.end > self._at or self._interim else _ECONNRESET
+                seen = m[2] > m[14] or m[13] < _INTERIM
+                self._result = _ENODATA if seen else _ECONNRESET
         self.keep_alive = False
         return self._result
 
@@ -203,45 +222,11 @@ class Response:
 
         name is in lower case; of several fields of that name it is the first.
         """
-        b, a = self.buf, self._fields
-        while True:
-            e = b.find(b"\r\n", a, self.off)
-            if e <= a:
-                return _ENOENT
-            c = a + len(name)
-            if c < e and b[c] == 58 and scan.same(b, a, c, name):
-                a = span.skip(b, c + 1, e)
-                self.field_n = span.trim(b, a, e) - a
-                return a
-            a = e + 2
+        a = scan.find(self.buf, self._m, name, len(name))
+        self.field_n = self._m[18]
+        return a
 
     def number(self, name: bytes) -> int:
         """The value of a field that is 1*DIGIT; -1 if it is absent or anything else."""
         a = self.field(name)
-        return scan.number(self.buf, a, a + self.field_n, 10) if a >= 0 else -1
-
-    def _drop(self, to):
-        """Lay what is not yet parsed at to."""
-        rest = self.end - self._pos
-        if to != self._pos:
-            span.copy(self.buf, to, self.buf, self._pos, rest)
-            self._marks[1] -= self._pos - to
-            self._limit -= self._pos - to
-        self._pos = to
-        self.end = self._scan = to + rest
-
-    def _step(self, s):
-        """Take the state's step, with a line or with content."""
-        a = self._pos
-        if s != _CHUNK_SIZE:
-            return message.STEPS[s](self, self.buf, a, self.end)
-        b = self.buf
-        e = b.find(b"\n", self._scan, self.end)
-        if (self.end if e < 0 else e) - a > _LINE:
-            return _EMSGSIZE
-        if e < 0:
-            return 0
-        if e == a or b[e - 1] != 13:
-            return _EPROTO
-        self._pos = self._scan = e + 1
-        return message.STEPS[s](self, b, a, e - 1)
+        return scan.number(self.buf, a, a + self.field_n) if a >= 0 else -1

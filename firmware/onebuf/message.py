@@ -1,177 +1,206 @@
-"""How a response is read (RFC 9112 sections 4 to 7): the steps of http1.Response, state by state.
+"""How the content of a response is framed (RFC 9112 sections 6 and 7): steps of http1.Response.
 
-A step of a line gets the line b[a:e], whose CRLF has come and is passed already; a step of content
-gets all octets b[a:e] that have come. It returns 1: go on; 0: more octets are needed; the status:
-complete; or -errno. A field counts once the next line shows that it is not folded.
+As in scan, each is written in what viper takes, and returns the next step, 0, or -errno.
 """
 
 from micropython import const
 
-from onebuf import span
-from onebuf.scan import NAMES, field, lists, number, same, scan, status
+from onebuf import scan
 
 _EPROTO = const(-71)
 _EMSGSIZE = const(-90)
-_ECANCELED = const(-125)  # the sink gave up
 
-_INTERIM = const(8)  # 1xx responses before the final one (RFC 9110 section 15.2)
 _TRAILERS = const(1024)  # octets of the trailer section
-_HUGE = const(0x3FFFFFF)  # as in span: more content than is ever let pass
+_LINE = const(256)  # octets of a chunk-size line with its extensions
+_HUGE = const(0x3FFFFFF)  # as in scan: more content than is ever let pass
 
-# The states, in the order of STEPS; head() is of the first and the third.
-_CHUNK_SIZE = const(1)
-_TRAILER = const(2)
-_LENGTH = const(3)
-_CHUNK_DATA = const(4)
-_CHUNK_END = const(5)
-_UNTIL_CLOSE = const(6)
+_DONE = const(0)  # instead of the next step: the response is complete; the sink takes n octets
+_POUR = const(15)
 
-# scan's states and events
-_LINE = const(2)
-_VALUE = const(4)
-_FOLD = const(8)
-_STATUS = const(11)
-_FIELD = const(15)
-_HEAD = const(16)
-_MANY = const(17)
-_CODING_NAME = const(-3)
-_CONNECTION_NAME = const(-4)
-_LENGTH_NAME = const(-5)
+_KEEP = const(1)  # flags: keep the connection, chunked, none or a sink for the content, trailers
+_CHUNKED = const(2)
+_NO_CONTENT = const(8)
+_SINK = const(16)
+_TRAILER = const(32)
 
 
-def head(m):
-    """Read on in the head, or in the trailers, with what there is: see http1.Response._step()."""
-    marks = m._marks
-    r = 1
-    while r == 1:
-        e = m._pos = scan(m.buf, m._pos, m.end if m.end < m._limit else m._limit, marks)
-        event = marks[0]
-        if event < _FOLD:
-            return 0 if e == m.end else _EMSGSIZE
-        if event == _HEAD:
-            return m.status if m._state else _head_end(m)
-        marks[0] = _LINE
-        if event == _STATUS:
-            m._fields = e
-            n = status(m.buf, m._at, e)
-            m.keep_alive = m._minor = n < 1000  # of HTTP/1.0 no connection is kept
-            m.status = n % 1000
-            r = 1 if n >= 0 else _EPROTO
-        elif event == _FIELD:
-            r = 1 if m._state else _field(m, m.buf, marks, e - 2)
-        elif event == _FOLD and not m._state and marks[3]:
-            m.buf[e - 2] = m.buf[e - 1] = 32  # obs-fold (RFC 9112 section 5.2): as if spaces
-            marks[0] = _VALUE
-        else:
-            r = _EMSGSIZE if event == _MANY else _EPROTO
-    return r
-
-
-def _field(m, b, marks, e):
-    """Note what a field says about the framing or the connection (RFC 9112 sections 6 and 9)."""
-    name = field(b, marks, e, NAMES)
-    a = marks[1]
-    e = a + marks[2]
-    if name == _LENGTH_NAME:
-        n = number(b, a, e, 10)
-        if n < 0 or (m.content_length >= 0 and n != m.content_length):
-            return _EPROTO  # a list of lengths too, which RFC 9110 section 8.6 lets us refuse
-        m.content_length = n
-    elif name == _CONNECTION_NAME:
-        if lists(b, a, e, b"close"):
-            m.keep_alive = False
-    elif name == _CODING_NAME:
-        if m._chunked or not m._minor or e - a != 7 or not same(b, a, e, b"chunked"):
-            return _EPROTO  # RFC 9112 section 6.1; no other coding is known here
-        m._chunked = True
+# viper: ptr8 ptr32 ptr8 -> int
+def begin(b, m, w):
+    """A head begins at m[14]."""
+    a = m[14]
+    m[0] = m[7] = m[9] = m[10] = m[12] = 0
+    m[1] = a
+    m[3] = m[17]
+    m[6] = 101
+    m[8] = m[8] & (_NO_CONTENT | _SINK) | _KEEP
+    m[11] = a
+    m[15] = a
+    m[16] = 1
     return 1
 
 
-def _head_end(m):
+# viper: ptr8 ptr32 ptr8 -> int
+def _frame(b, m, w):
     """The empty line: how the content ends follows from the head (RFC 9112 section 6.3)."""
-    s = m.status
+    s = m[7]
+    f = m[8]
     if s < 200:
-        return _interim(m)
-    m.off = m._pos
-    if m._no_content or s == 204 or s == 304:
-        return s
-    if m._chunked:
-        m._state = _CHUNK_SIZE
-        m._scan = m._pos
-        return 1 if m.content_length < 0 else _EPROTO
-    if m.content_length >= 0:
-        m._state = _LENGTH
-        return _expect(m, m.content_length)
-    m._state = _UNTIL_CLOSE
-    m._need = _HUGE
-    m.keep_alive = False
-    return 1
-
-
-def _interim(m):
-    """A 1xx response is skipped; 101 was never asked for (RFC 9110 section 15.2)."""
-    m._interim += 1
-    if m.status == 101 or m._interim > _INTERIM:
-        return _EPROTO
-    m._drop(m._at)
-    m._begin()
-    return 1
-
-
-def _expect(m, n):
-    """n octets of content come next: 1, or -EMSGSIZE where there is no room for them."""
-    m._need = n
-    if n >= _HUGE or (not m._sink and m.off + m.n + n > m.size):
-        return _EMSGSIZE
-    return 1
-
-
-def _data(m, b, a, e):
-    """Content, to the sink or behind the content so far."""
-    n = min(e - a, m._need)
-    to = m.off + m.n
-    m._pos += n
-    m._need -= n
-    m.n += n
-    if m.n >= _HUGE:
-        return _EMSGSIZE
-    if not m._sink:
-        if a != to:
-            span.copy(b, to, b, a, n)
-    elif n and (m._sink(b, a, n) or 0) < 0:
-        return _ECANCELED
-    if m._need:
+        return 9  # interim
+    if not f & _TRAILER:
+        m[11] = m[1]
+    if f & (_NO_CONTENT | _TRAILER) or s == 204 or s == 304:
+        m[16] = _DONE
         return 0
-    if m._state == _LENGTH:
-        return m.status
-    m._state = _CHUNK_END
-    return 1
-
-
-def _chunk_end(m, b, a, e):
-    if (a < e and b[a] != 13) or (a + 1 < e and b[a + 1] != 10):
-        return _EPROTO
-    if a + 2 > e:
-        return 0
-    m._pos = m._scan = a + 2
-    m._state = _CHUNK_SIZE
-    return 1
-
-
-def _chunk_size(m, b, a, e):
-    c = b.find(b";", a, e)
-    if c < 0:
-        c = e
-    n = number(b, a, span.trim(b, a, c), 16)
-    if n < 0 or not span.is_text(b, c, e):  # extensions are skipped (section 7.1.1)
-        return _EPROTO
-    m._state = _CHUNK_DATA
+    n = m[9]
+    if f & _CHUNKED:
+        m[16] = 13  # chunk
+        m[0] = 0
+        m[5] = 0
+        return 13 if n == 0 else _EPROTO
+    m[16] = 11  # content
+    m[10] = n - 1 if n else _HUGE
     if n == 0:
-        m._state = _TRAILER
-        m._limit = m._pos + _TRAILERS
-        m._marks[0] = _LINE
-        m._marks[4] = _HUGE  # they are limited by their octets
-    return _expect(m, n)
+        m[8] = f & -2
+    elif n > _HUGE or (not f & _SINK and m[11] + n - 1 > m[17]):
+        return _EMSGSIZE
+    return 11
 
 
-STEPS = (_data, _chunk_size, _data, _data, _data, _chunk_end, _data)  # the first, third: head()
+def _interim(b, m, w):
+    """A 1xx response is skipped; 101 was never asked for (RFC 9110 section 15.2)."""
+    if m[7] == 101 or m[13] == 0:
+        return _EPROTO
+    m[13] = m[13] - 1
+    a = m[1]
+    to = m[14]
+    while a < m[2]:
+        b[to] = b[a]
+        a += 1
+        to += 1
+    m[2] = to
+    return 10  # begin
+
+
+# viper: ptr8 ptr32 ptr8 -> int
+def _content(b, m, w):
+    """Content, for the sink or behind the content so far."""
+    a = m[1]
+    n = m[2] - a
+    if n > m[10]:
+        n = m[10]
+    to = m[11] + m[12]
+    e = a + n
+    m[1] = e
+    m[10] = m[10] - n
+    m[12] = m[12] + n
+    m[5] = n
+    if m[12] >= _HUGE:
+        return _EMSGSIZE
+    if m[8] & _SINK:
+        if n:
+            m[16] = _POUR
+            return 0
+    elif a != to:
+        while a < e:
+            b[to] = b[a]
+            a += 1
+            to += 1
+    if m[10]:
+        return 0
+    m[16] = 12 if m[8] & _CHUNKED else _DONE  # chunk_end
+    return m[16]
+
+
+def _chunk_end(b, m, w):
+    """The CRLF behind a chunk."""
+    a = m[1]
+    while a < m[2]:
+        if b[a] != (10 if m[0] else 13):
+            return _EPROTO
+        a += 1
+        m[1] = a
+        m[0] = m[0] + 1
+        if m[0] == 2:
+            m[0] = 0
+            m[5] = 0
+            m[16] = 13  # chunk
+            return 13
+    return 0
+
+
+def _with_digit(n, c):
+    """The number with one hexadecimal digit more."""
+    c = c - 48 if c < 58 else (c | 32) - 87 if c | 32 != 96 else -1
+    if c < 0 or c > 15:
+        return _EPROTO
+    return n * 16 + c if n * 16 + c < _HUGE else _HUGE
+
+
+def _chunk(b, m, w):
+    """The line of a chunk (RFC 9112 section 7.1); extensions are skipped (section 7.1.1).
+
+    m[0] is 0: before the first digit, 1: behind one, 2: behind a space, 3: in the extensions, 4:
+    before LF; m[5] counts octets, m[10] is the size so far.
+    """
+    a = m[1]
+    s = m[0]
+    n = m[10]
+    while a < m[2]:
+        c = b[a]
+        a += 1
+        m[5] = m[5] + 1
+        if s == 4 or m[5] > _LINE:
+            m[1] = a
+            m[10] = n
+            return _EMSGSIZE if s < 4 else 14 if c == 10 else _EPROTO  # chunk_size
+        if s and (c == 13 or c == 59):
+            s = 4 if c == 13 else 3
+        elif s and s < 3 and (c == 32 or c == 9):
+            s = 2
+        elif s < 2:
+            n = int(_with_digit(n, c))
+            if n < 0:
+                return n
+            s = 1
+        elif s == 2 or (c < 32 and c != 9) or c == 127:
+            return _EPROTO
+    m[0] = s
+    m[1] = a
+    m[10] = n
+    return 0
+
+
+def _chunk_size(b, m, w):
+    """The size of a chunk is in m[10]; 0: the trailers follow."""
+    n = m[10]
+    if n == 0:
+        m[0] = 2  # scan's _LINE
+        m[3] = m[1] + _TRAILERS
+        m[6] = _HUGE  # they are limited by their octets
+        m[8] = m[8] | _TRAILER
+        m[16] = 1
+        return 1
+    if n >= _HUGE or (not m[8] & _SINK and m[11] + m[12] + n > m[17]):
+        return _EMSGSIZE
+    m[0] = 0
+    m[16] = 11
+    return 11
+
+
+def close_gap(b, m):
+    """Lay what is not yet parsed behind the content so far, or where that would be."""
+    a = m[1]
+    to = m[11] if m[8] & _SINK else m[11] + m[12]
+    gap = a - to
+    if gap:
+        while a < m[2]:
+            b[a - gap] = b[a]
+            a += 1
+        m[1] = to
+        m[2] = m[2] - gap
+        m[3] = m[3] - gap
+        m[4] = m[4] - gap
+
+
+# In the order of their numbers, behind those of scan.
+STEPS = scan.STEPS + (_frame, _interim, begin, _content, _chunk_end, _chunk, _chunk_size)

@@ -32,6 +32,7 @@ class Queue:
         self._two = bytearray(2)
         self._count = self._head = self._tail = 0
         self._end = -1  # where the records end and go on at 0; -1: they do not
+        self._n = -1  # the length of the oldest record, if it is known
 
     def __len__(self):
         return self._count
@@ -44,19 +45,19 @@ class Queue:
         if not isinstance(data, span.OCTETS):
             raise ValueError("record: bytes")
         n = len(data)
-        if n > min(self._size - 2, 0xFFFF):
-            return False
-        while not self._fits(n + 2):
-            if not self.drop_oldest:
+        to = self._tail
+        if self._end >= 0 or to + n + 2 > self._size or n > 0xFFFF:
+            if not self._make_room(n + 2):
                 return False
-            self.pop()
-            self.dropped += 1
-        self._two[0] = n & 255
-        self._two[1] = n >> 8
-        self._ring.seek(self._tail)
-        self._ring.write(self._two)
-        self._ring.write(data)
-        self._tail += n + 2
+            to = self._tail
+        two = self._two
+        two[0] = n & 255
+        two[1] = n >> 8
+        ring = self._ring
+        ring.seek(to)
+        ring.write(two)
+        ring.write(data)
+        self._tail = to + n + 2
         self._count += 1
         return True
 
@@ -75,27 +76,41 @@ class Queue:
 
     def pop(self):
         """Forget the oldest record. The queue must not be empty."""
-        self._head += 2 + self._oldest()
-        if self._head == self._end:
-            self._head = 0
-            self._end = -1
+        n = self._n
+        self._head += 2 + (n if n >= 0 else self._oldest())
+        self._n = -1
         self._count -= 1
         self.first = (self.first + 1) & 0x1FFFFFFF
-
-    def _oldest(self):
-        """The length of the oldest record; the ring stands at its data."""
-        self._ring.seek(self._head)
-        self._ring.readinto(self._two)
-        return self._two[0] | self._two[1] << 8
-
-    def _fits(self, n):
-        """Put _tail where n octets are free, if there is such a place."""
         if not self._count:
             self._head = self._tail = 0
             self._end = -1
+        elif self._head == self._end:
+            self._head = 0
+            self._end = -1
+
+    def _oldest(self):
+        """The length of the oldest record, at whose data the ring stands then."""
+        self._ring.seek(self._head)
+        self._ring.readinto(self._two)
+        n = self._n = self._two[0] | self._two[1] << 8
+        return n
+
+    def _make_room(self, n):
+        """Put _tail where n octets are free: whether there is such a place."""
+        if n > min(self._size, 0xFFFF + 2):
+            return False
+        while not self._fits(n):
+            if not self.drop_oldest:
+                return False
+            self.pop()
+            self.dropped += 1
+        return True
+
+    def _fits(self, n):
         if self._end >= 0:
             return self._tail + n <= self._head
         if self._tail + n > self._size and n <= self._head:
             self._end = self._tail
             self._tail = 0
-        return self._tail + n <= (self._head if self._end >= 0 else self._size)
+            return True
+        return self._tail + n <= self._size

@@ -9,12 +9,6 @@ OCTETS = (bytes, bytearray, memoryview)  # what a payload may be
 _TCHAR = b"\x00\x00\x00\x00\xfa\x6c\xff\x03\xfe\xff\xff\xc7\xff\xff\xff\x57"
 
 
-def copy(to_buf, to: int, buf, a: int, n: int):
-    """Copy n octets, the first one first: within one buffer it moves them left."""
-    for i in range(n):
-        to_buf[to + i] = buf[a + i]
-
-
 def is_text(buf, a: int, e: int) -> bool:
     """Whether no control character but HTAB stands in it (RFC 9110 section 5.5)."""
     for i in range(a, e):
@@ -32,20 +26,6 @@ def token_end(buf, a: int, e: int) -> int:
             break
         a += 1
     return a
-
-
-def skip(buf, a: int, e: int) -> int:
-    """The first octet from a on that is neither SP nor HTAB."""
-    while a < e and (buf[a] == 32 or buf[a] == 9):
-        a += 1
-    return a
-
-
-def trim(buf, a: int, e: int) -> int:
-    """The end of a..e without the SP and HTAB at its end."""
-    while e > a and (buf[e - 1] == 32 or buf[e - 1] == 9):
-        e -= 1
-    return e
 
 
 def authority(host: str, port: int, default: int = 443) -> bytes:

@@ -26,6 +26,7 @@ class Uplink:
     random() gives 16 bits; clock, a Clock, where the cloud needs the time. accepted, rejected and
     retries count records; result is what the client said last: a status, or -errno. signed says
     that the publish's head is in the buffer: who uses the client for something else clears it.
+    dead_letters, a DeadLetters, if it is set, keeps the records refused for good.
     """
 
     def __init__(self, client, cloud, queue, backoff, random, clock=None):
@@ -37,6 +38,7 @@ class Uplink:
         self.clock = clock
         self.accepted = self.rejected = self.retries = 0
         self.result = self.wait_ms = 0
+        self.dead_letters = None
         self.signed = False
         self._until = 0  # when the head is to be written anew, in the clock's seconds; 0: never
         self._peeked = -1  # which record of the queue was sent last, or is to be sent
@@ -49,6 +51,8 @@ class Uplink:
         the cloud wants that, and the connection opened if it is closed. After a failure wait_ms
         says how long to wait. ValueError: the buffer has no room for the head.
         """
+        if self.dead_letters:
+            self.dead_letters.settle(self)
         if self.clock and self.result >= 400:  # under a locked heap it could not be asked
             self.signed &= not self.clock.correct(self.result, self.client.response)
         if self.exchange(None, timeout_ms, True) == _ACCEPTED:
@@ -57,25 +61,39 @@ class Uplink:
             self._hold()
         return self.result if self.result < 0 else _EACCES
 
-    def forward(self, timeout_ms: int = _TIMEOUT_MS) -> int:
+    def forward(self, budget_ms: int = -1, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Send what is queued, oldest first, until the cloud bids to wait: how many it accepted.
 
-        timeout_ms bounds each exchange. Call it again after wait_ms, which is 0 when the queue is
-        empty.
+        timeout_ms bounds each exchange, and budget_ms all of them; negative: nothing does. Call it
+        again after wait_ms, which is 0 when the queue is empty or the time was up between two.
         """
         before = self.accepted
-        while len(self.queue) and self.step(timeout_ms) != _RETRY:
-            pass
+        transport = self.client.transport
+        bounded = budget_ms >= 0
+        if bounded:
+            transport.within(budget_ms)
+        try:
+            while len(self.queue) and (not bounded or transport.left_ms()):
+                if self.step(timeout_ms) == _RETRY:
+                    break
+        finally:
+            if bounded:
+                transport.within(-1)
         return self.accepted - before
 
     def step(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Send the oldest record of the queue, which must not be empty: its outcome."""
-        judgement = self.exchange(None, timeout_ms)
+        judgement = self._try(None, timeout_ms, False)
+        if judgement == _RETRY or judgement == _REAUTH:
+            judgement = self._again(judgement, None, timeout_ms, False)
+        stands = self.queue.first == self._peeked  # else it was dropped meanwhile, to make room
+        if judgement == _REJECTED and stands and self.dead_letters:
+            judgement = self.dead_letters.take(self)
         if judgement == _RETRY:
             self.retries += 1
             self._hold()
             return _RETRY
-        if self.queue.first == self._peeked:  # else it was dropped meanwhile, to make room
+        if stands:
             self.queue.pop()
         if self.result > 0 and self.backoff.done:
             self.backoff.reset()
@@ -93,7 +111,12 @@ class Uplink:
         but the publish itself.
         """
         judgement = self._try(body, timeout_ms, dry)
-        if judgement != _ACCEPTED and judgement != _REJECTED and self._healed(judgement):
+        if judgement == _RETRY or judgement == _REAUTH:
+            judgement = self._again(judgement, body, timeout_ms, dry)
+        return judgement
+
+    def _again(self, judgement, body, timeout_ms, dry):
+        if self._healed(judgement):
             judgement = self._try(body, timeout_ms, dry)
             if judgement == _RETRY or judgement == _REAUTH:
                 self._healed(judgement)

@@ -849,10 +849,8 @@ def fields(head: bytes):
 def needed(case, sink: bool = False) -> int:
     """How many octets of buffer a good case needs at least; sink: where no content is kept.
 
-    Room for each 1xx head; and for the final head with, behind it, its content by length; or, of a
-    chunked one at every moment, the content so far and the chunk-size line (or the CRLF of a
-    chunk) that comes next, or an octet of the trailers, which are not kept; or, where the end of
-    the connection ends the content, one octet more than it has.
+    Room for each 1xx head; and for the final head with, behind it, its content by length, or else
+    one octet more than it has: of framing, which is not kept, or that may come until the end.
     """
     _, data, status, content, _, no_content = parts(case)
     start = head_start(data)
@@ -866,24 +864,9 @@ def needed(case, sink: bool = False) -> int:
     names = [name for name, _ in fields(data[start:end])]
     if no_content or status in (204, 304):
         return most
-    if b"transfer-encoding" in names:
-        return max(most, size + _chunks_need(data, end, sink))
     if b"content-length" in names:
         return max(most, size + (min(1, len(content)) if sink else len(content)))
     return max(most, size + (1 if sink else len(content) + 1))
-
-
-def _chunks_need(data, a, sink):
-    most = got = 0
-    n = 1
-    while n:
-        e = data.find(b"\r\n", a) + 2
-        most = max(most, got + e - a)
-        n = int(data[a : e - 2].split(b";")[0].strip(b" \t"), 16)
-        got += 0 if sink else n
-        most = max(most, got + 2)
-        a = e + n + 2 if n else e
-    return most
 
 
 def deliver(response, data: bytes, cuts=()):
@@ -903,7 +886,7 @@ def deliver(response, data: bytes, cuts=()):
 
 def _deliver_to(response, data, i, cut, result):
     while i < cut and result >= 0:
-        n = min(cut - i, response.size - response.end)
+        n = min(cut - i, len(response.buf) - response.end)
         if n <= 0 and result:
             break
         response.buf[response.end : response.end + n] = data[i : i + n]

@@ -34,6 +34,9 @@ class ScriptTransport:
         self.sleeps = []
         self.addresses = []
         self.timeouts = []
+        self.budgets = []  # what within() was given
+        self.lefts = []  # what left_ms() says under a budget, call by call
+        self.left = []
         self.dials = self.connects = self.closes = self.calls = 0
         self._faults = {}
         self._dead = 0  # what every call returns after a fault
@@ -52,6 +55,13 @@ class ScriptTransport:
     def start(self, timeout_ms):
         self.timeouts.append(timeout_ms)
         self._dead = 0 if self._dead == SILENCE else self._dead
+
+    def within(self, ms):
+        self.budgets.append(ms)
+        self.left = self.lefts if ms >= 0 else []
+
+    def left_ms(self):
+        return self.left.pop(0) if self.left else 1 << 27
 
     def connect(self, host, port):
         if not self._open:

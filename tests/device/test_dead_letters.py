@@ -5,7 +5,53 @@ import os
 import struct
 
 from flash_disk import Disk
+from onebuf.backoff import Backoff
+from onebuf.client import Client
 from onebuf.dead_letters import DeadLetters
+from onebuf.outcome import ACCEPTED, REJECTED, RETRY
+from onebuf.queue import Queue
+from onebuf.uplink import Uplink
+from script_transport import REQUEST, ScriptTransport
+
+_ENOMEM = -12
+
+
+class Cloud:
+    host = "h"
+    port = 80
+    max_payload = 50
+    login = None
+    signs = False
+
+    def refresh(self, head, now):
+        head.start(b"POST", b"h", b"/")
+        head.end()
+        return 0
+
+    def outcome(self, reply):
+        return ACCEPTED if reply.status == 200 else RETRY if reply.status > 499 else REJECTED
+
+
+class NoHeap(DeadLetters):
+    """As under a locked heap, so many times."""
+
+    times = 0
+
+    def add(self, buf, n, reason):
+        if self.times:
+            self.times -= 1
+            raise MemoryError
+        return super().add(buf, n, reason)
+
+
+def uplink(dead, *statuses):
+    events = []
+    for status in statuses:
+        events += [REQUEST, b"HTTP/1.1 %d Any\r\nContent-Length: 4\r\n\r\nnope" % status]
+    c = Client(ScriptTransport(events), bytearray(300), "h", 80)
+    u = Uplink(c, Cloud(), Queue(900), Backoff(1000, 4000), lambda: 65535)
+    u.dead_letters = dead
+    return u
 
 
 def letters(path):
@@ -52,3 +98,64 @@ def test_what_is_too_long_or_cannot_be_written_is_said():
         assert not dead.add(bytes(60), -1, 413) and dead.error == 0
         dead = DeadLetters(disk.folder + "/nowhere/dead")
         assert not dead.add(b"x", 1, 400) and dead.error == -2
+
+
+def test_a_record_refused_for_good_is_kept_with_the_reason_and_the_next_one_goes_on():
+    with Disk() as disk:
+        path = disk.folder + "/dead"
+        u = uplink(DeadLetters(path), 200, 400, 413, 200)
+        for body in (b"one", b"two", b"three", b"x" * 51, b"y" * 280, b"six"):
+            assert u.queue.push(body)
+        assert u.forward() == 2
+        assert letters(path) == [(400, b"two"), (413, b"three"), (-7, b"x" * 51), (-7, b"")]
+        assert (u.accepted, u.rejected, u.retries, len(u.queue)) == (2, 4, 0, 0)
+
+
+def test_a_record_that_is_only_not_now_is_no_dead_letter():
+    with Disk() as disk:
+        path = disk.folder + "/dead"
+        u = uplink(DeadLetters(path), 503)
+        u.queue.push(b"one")
+        assert u.forward() == 0 and len(u.queue) == 1
+        assert os.listdir(disk.folder) == []
+
+
+def test_under_a_locked_heap_the_record_waits_for_connect_to_keep_it():
+    with Disk() as disk:
+        path = disk.folder + "/dead"
+        dead = NoHeap(path)
+        dead.times = 2
+        u = uplink(dead, 400, 200)
+        u.queue.push(b"one")
+        u.queue.push(b"two")
+        assert u.forward() == 0
+        assert (u.result, len(u.queue), u.rejected) == (_ENOMEM, 2, 0) and u.wait_ms == 1000
+        assert u.connect() == 0 and (len(u.queue), u.rejected) == (2, 0), "still no heap"
+        assert u.connect() == 0 and (len(u.queue), u.rejected) == (1, 1)
+        assert letters(path) == [(400, b"one")]
+        assert u.connect() == 0 and u.forward() == 1
+        assert (u.accepted, u.rejected, len(u.queue)) == (1, 1, 0)
+
+
+def test_a_record_that_was_dropped_meanwhile_is_not_kept_instead_of_another():
+    with Disk() as disk:
+        path = disk.folder + "/dead"
+        dead = NoHeap(path)
+        dead.times = 1
+        u = uplink(dead, 400, 200)
+        u.queue.push(b"one")
+        u.queue.push(b"two")
+        assert u.forward() == 0
+        u.queue.pop()
+        assert u.connect() == 0 and u.forward() == 1
+        assert os.listdir(disk.folder) == [] and u.rejected == 0
+
+
+def test_a_full_disk_takes_no_letter_but_stops_nothing():
+    with Disk() as disk:
+        dead = DeadLetters(disk.folder + "/no/such/folder")
+        u = uplink(dead, 400, 200)
+        u.queue.push(b"one")
+        u.queue.push(b"two")
+        assert u.forward() == 1 and (u.rejected, len(u.queue)) == (1, 0)
+        assert dead.error < 0

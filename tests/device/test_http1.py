@@ -232,7 +232,7 @@ def test_field_of_the_response_before_is_not_found_after_start():
     response = _parsed(HELLO)
     response.start(0)
     assert response.field(b"content-length") == -2
-    assert (response.status, response.n, response.content_length) == (0, 0, -1)
+    assert (response.status, response.n, response.keep_alive) == (0, 0, True)
 
 
 def test_field_is_not_found_in_the_content():
@@ -253,9 +253,10 @@ def test_number_is_the_value_of_a_field_of_digits():
 
 
 def test_content_length_is_known_where_no_content_follows():
-    assert _parsed(H + b"Content-Length: 500\r\n\r\n", True).content_length == 500
-    assert _parsed(H + b"\r\n", True).content_length == -1
-    assert _parsed(b"HTTP/1.1 304 \r\nContent-Length: 7\r\n\r\n").content_length == 7
+    assert _parsed(H + b"Content-Length: 500\r\n\r\n", True).number(b"content-length") == 500
+    assert _parsed(H + b"\r\n", True).number(b"content-length") == -1
+    not_modified = _parsed(b"HTTP/1.1 304 \r\nContent-Length: 7\r\n\r\n")
+    assert not_modified.number(b"content-length") == 7
 
 
 def test_content_is_in_the_one_buffer_behind_the_head():
@@ -396,7 +397,7 @@ def test_sink_does_not_take_more_chunks_than_a_counter_can_hold():
     response.start(0, False, Sink().take)
     response.buf[: len(CHUNKED) + 5] = CHUNKED + b"5\r\nhe"
     assert response.feed(len(CHUNKED) + 5) == 0
-    response.n = 2**26 - 4  # as after 64 MiB of chunks
+    response._m[12] = 2**26 - 4  # as after 64 MiB of chunks
     response.buf[response.end : response.end + 3] = b"llo"
     assert response.feed(3) == TOO_BIG
 

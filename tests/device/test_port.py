@@ -479,6 +479,46 @@ def test_sleep_takes_its_time():
     assert 25 <= since(before) < 30 + _SLACK_MS
 
 
+def test_a_bound_holds_for_every_deadline_set_within_it_and_not_afterwards():
+    peer = opened()
+    t = peer.transport
+    assert t.left_ms() > 1 << 20
+    t.within(120)
+    before = time.ticks_ms()
+    t.start(10000)
+    assert 100 <= t.left_ms() <= 120
+    while t.wait_readable() == 0:
+        pass
+    assert 115 <= since(before) < 120 + _SLACK_MS
+    assert t.left_ms() == 0
+    t.start(10000)
+    assert t.readinto(window(1)) == _ETIMEDOUT
+    t.within(-1)
+    t.start(10000)
+    assert t.readinto(window(1)) == 0 and t.left_ms() > 1 << 20
+    t.within(5000)
+    t.start(0)
+    assert t.readinto(window(1)) == _ETIMEDOUT, "a bound puts no deadline off"
+    peer.close()
+
+
+def test_what_is_to_be_fed_is_fed_while_waiting_and_by_every_start():
+    peer = opened()
+    t = peer.transport
+    fed = []
+    t.feed = lambda: fed.append(time.ticks_ms())
+    before = time.ticks_ms()
+    t.start(2300)
+    while t.wait_readable() == 0:
+        pass
+    t.sleep_ms(1200)
+    fed.append(time.ticks_ms())
+    assert since(before) >= 3400
+    for i in range(1, len(fed)):
+        assert time.ticks_diff(fed[i], fed[i - 1]) < 1000 + _SLACK_MS
+    peer.close()
+
+
 def test_chance_is_16_bits():
     found = [random16() for _ in range(200)]
     assert 0 <= min(found) and max(found) < 65536 and len(set(found)) > 100

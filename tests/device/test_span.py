@@ -6,33 +6,6 @@ TCHAR = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 ALL = bytes(range(256))
 
 
-def test_copy_moves_octets_left_in_one_buffer():
-    buf = bytearray(b"0123456789")
-    span.copy(buf, 2, buf, 5, 3)
-    assert buf == b"0156756789"
-
-
-def test_copy_to_the_left_keeps_octets_that_overlap():
-    for step in range(1, 8):
-        buf = bytearray(b"0123456789")
-        span.copy(buf, 0, buf, step, 10 - step)
-        assert buf == b"0123456789"[step:] + b"0123456789"[10 - step :]
-
-
-def test_copy_between_buffers_leaves_the_source():
-    source, buf = bytearray(b"abcdef"), bytearray(b"0123456789")
-    span.copy(buf, 7, source, 3, 3)
-    assert (buf, source) == (b"0123456def", b"abcdef")
-
-
-def test_copy_of_nothing_changes_nothing():
-    buf = bytearray(b"0123456789")
-    span.copy(buf, 0, buf, 5, 0)
-    span.copy(buf, 10, buf, 10, 0)
-    span.copy(buf, 5, buf, 5, 5)
-    assert buf == b"0123456789"
-
-
 def test_text_is_all_but_controls_and_htab_is_text():
     for c in range(256):
         text = (c >= 32 and c != 127) or c == 9
@@ -62,26 +35,6 @@ def test_token_ends_at_its_range_or_at_another_character():
     assert span.token_end(b"Host", 2, 2) == 2
     assert span.token_end(b"", 0, 0) == 0
     assert span.token_end(TCHAR, 0, len(TCHAR)) == len(TCHAR)
-
-
-def test_skip_passes_sp_and_htab_only():
-    assert span.skip(b" \t \tx", 0, 5) == 4
-    assert span.skip(b"x  ", 0, 3) == 0
-    assert span.skip(b"   ", 0, 3) == 3
-    assert span.skip(b"   ", 0, 2) == 2
-    assert span.skip(b"", 0, 0) == 0
-    for c in range(256):
-        assert span.skip(ALL, c, c + 1) == c + (c in (9, 32)), c
-
-
-def test_trim_takes_sp_and_htab_from_the_end_only():
-    assert span.trim(b"x \t \t", 0, 5) == 1
-    assert span.trim(b"  x", 0, 3) == 3
-    assert span.trim(b"   ", 0, 3) == 0
-    assert span.trim(b"   ", 1, 3) == 1
-    assert span.trim(b"", 0, 0) == 0
-    for c in range(256):
-        assert span.trim(ALL, c, c + 1) == c + (c not in (9, 32)), c
 
 
 def test_quote_leaves_the_unreserved_characters_of_rfc_3986():

@@ -1,6 +1,6 @@
 """The policy: what becomes of a record, and how long the cloud is left alone."""
 
-from checks import lcg
+from checks import lcg, raises
 from onebuf.backoff import Backoff
 from onebuf.client import Client
 from onebuf.outcome import ACCEPTED, REAUTH, REJECTED, RETRY
@@ -150,7 +150,7 @@ def test_no_answer_keeps_the_record_and_backs_off():
     u.queue.push(b"x")
     u.client.transport.dialling = [_ECONNREFUSED]
     for result in (_ECONNREFUSED, _ETIMEDOUT, -104, _ETIMEDOUT):
-        assert u.forward(50) == 0
+        assert u.forward(timeout_ms=50) == 0
         assert u.result == result and u.wait_ms > 0
     assert u.forward() == 1
     assert state(u) == (1, 0, 4, 0)
@@ -334,8 +334,28 @@ def test_each_exchange_has_the_time_that_forward_was_given():
     u = uplink(exchanges(200, 200))
     u.queue.push(b"x")
     u.queue.push(b"y")
-    u.forward(4321)
+    u.forward(timeout_ms=4321)
     assert u.client.transport.timeouts == [4321, 4321]
+
+
+def test_forward_begins_nothing_more_when_its_budget_is_spent():
+    u = uplink(exchanges(200, 200, 200))
+    for body in (b"x", b"y", b"z"):
+        u.queue.push(body)
+    t = u.client.transport
+    t.lefts = [900, 20, 0]
+    assert u.forward(1000) == 2
+    assert t.budgets == [1000, -1] and u.wait_ms == 0 and len(u.queue) == 1
+    assert u.forward() == 1
+    assert t.budgets == [1000, -1], "without a budget nobody asks"
+
+
+def test_a_budget_ends_also_with_a_mistake():
+    u = uplink(exchanges(200))
+    u.cloud.refresh = lambda head, now: head.start(b"POST", b"h", b"/" * 500)
+    u.queue.push(b"x")
+    raises(ValueError, u.forward, 1000)
+    assert u.client.transport.budgets == [1000, -1]
 
 
 def _weather(chance):
@@ -365,7 +385,7 @@ def test_in_any_weather_no_record_is_lost_accepted_twice_or_out_of_order():
             if next(chance) & 1 and len(u.queue) < 20:
                 pushed.append(b"record %d" % n)
                 assert u.queue.push(pushed[-1])
-            u.forward(50)
+            u.forward(timeout_ms=50)
         judged = [(k, body) for k, body in zip(chosen, bodies(u)) if k in (0, 8)]
         assert u.queue.dropped == 0
         assert [body for k, body in judged] == pushed[: len(judged)]

@@ -77,7 +77,7 @@ class Aliyun:
         e = a + reply.n
         at = member(buf, a, e, b'"code"')
         end = span.token_end(buf, at, e) if at >= 0 else e
-        code = scan.number(buf, at, end, 10) if end < e else -1
+        code = scan.number(buf, at, end) if end < e else -1
         if code <= 0 and reply.status >= 300:  # not the platform, but what stands before it
             return outcome.REJECTED if reply.status == 413 else outcome.RETRY
         if code == 0:

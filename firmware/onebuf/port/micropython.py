@@ -2,7 +2,9 @@
 
 The contract, which tests/device/checks.py checks. Results are ints, negative ones -errno:
 
-    start(timeout_ms)     set the deadline for all that follows
+    start(timeout_ms)     set the deadline for all that follows, not behind that of within()
+    within(ms)            a bound for all deadlines from now on; negative: none any more
+    left_ms()             what is left until that bound, 0 when it has passed
     connect(host, port)   1: connected; 0: not yet, call again
     write(buf, off, n)    octets written; 0: would block
     readinto(view)        octets read; 0: would block; -ESHUTDOWN: end of file
@@ -10,8 +12,11 @@ The contract, which tests/device/checks.py checks. Results are ints, negative on
     wait_writable()       0: write(), or connect() if that is not done, may go on now
     sleep_ms(ms)
     close()               TCP's FIN; MicroPython's TLS sends no close_notify
+    feed                  None; or it is called, say a watchdog's, by start() and at least once a
+                          second while something is waited for. DNS and TLS's arithmetic do not
 
-Past the deadline they return -ETIMEDOUT. After connect() none of them allocates.
+Waiting may end before something is ready. Past the deadline they return -ETIMEDOUT. After
+connect() none of them allocates.
 """
 
 import errno
@@ -46,6 +51,7 @@ _ERRORS = (OSError, ValueError, MemoryError)
 _LONGEST_MS = const(0x0FFFFFFF)  # three days: ticks are compared within half their period
 _BROKEN = const(24)  # POLLERR | POLLHUP, the same on every port
 _SLICE_MS = const(100)  # in a handshake mbedTLS may want to write where we wait for octets to read
+_FEED_MS = const(1000)  # so often feed() is called at least
 
 
 def tls_context(ca, cert=None, key=None, insecure_accept_any_server: bool = False, alpn=None):
@@ -88,12 +94,29 @@ class Transport:
         self._context = context
         self._address = address
         self._sock = self._io = self._in = self._out = None
-        self._open = False
+        self.feed = None
+        self._open = self._bounded = False
         self._one = bytearray(1)
-        self._deadline = 0
+        self._deadline = self._bound = 0
+        self._events = 0  # what the last wait saw, until readinto() has acted on it
 
     def start(self, timeout_ms: int):
-        self._deadline = time.ticks_add(time.ticks_ms(), min(timeout_ms, _LONGEST_MS))
+        if self.feed:
+            self.feed()
+        if self._bounded:
+            timeout_ms = min(timeout_ms, self.left_ms())
+        if timeout_ms > _LONGEST_MS:
+            timeout_ms = _LONGEST_MS
+        self._deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
+
+    def within(self, ms: int):
+        self._bounded = ms >= 0
+        self._bound = time.ticks_add(time.ticks_ms(), min(ms, _LONGEST_MS))
+
+    def left_ms(self) -> int:
+        if not self._bounded:
+            return _LONGEST_MS
+        return max(0, time.ticks_diff(self._bound, time.ticks_ms()))
 
     def connect(self, host: str, port: int) -> int:
         if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
@@ -116,14 +139,16 @@ class Transport:
             return _number(e)
 
     def readinto(self, view) -> int:
-        if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
-            return _ETIMEDOUT
-        events = 0
+        events = self._events
+        self._events = 0
         try:
             # A reset may wait behind the octets: then only single ones can be had, because a read
             # of several that meets it raises, and the number of those before it is lost.
-            for event in self._in.ipoll(0):
-                events = event[1]
+            if not events:
+                if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
+                    return _ETIMEDOUT
+                for event in self._in.ipoll(0):
+                    events = event[1]
             if events & _BROKEN:
                 n = self._io.readinto(self._one)
                 if n:
@@ -141,11 +166,18 @@ class Transport:
 
     def wait_writable(self) -> int:
         if self._io is not None and not self._open:  # a TLS handshake
-            return self._wait(self._in, _SLICE_MS)
-        return self._wait(self._out, _LONGEST_MS)
+            r = self._wait(self._in, _SLICE_MS)
+        else:
+            r = self._wait(self._out, _LONGEST_MS)
+        self._events = 0  # readinto() looks for itself
+        return r
 
     def sleep_ms(self, ms: int):
-        time.sleep_ms(ms)
+        while self.feed and ms > 0:
+            self.feed()
+            time.sleep_ms(min(ms, _FEED_MS))
+            ms -= _FEED_MS
+        time.sleep_ms(max(ms, 0))
 
     def close(self):
         _close(self._io)
@@ -154,13 +186,17 @@ class Transport:
         self._open = False
 
     def _wait(self, poller, most_ms):
+        self._events = 0
         ms = time.ticks_diff(self._deadline, time.ticks_ms())
         if ms <= 0:
             return _ETIMEDOUT
         if poller is None:  # nothing to wait for before connect()
             return 0
-        for _ in poller.ipoll(ms if ms < most_ms else most_ms):
-            pass
+        if self.feed:
+            self.feed()
+            most_ms = min(most_ms, _FEED_MS)
+        for event in poller.ipoll(ms if ms < most_ms else most_ms):
+            self._events = event[1]
         return 0
 
     def _dial(self, host, port):

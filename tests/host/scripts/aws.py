@@ -67,7 +67,7 @@ class Device:
         before = gc.mem_alloc()
         if lock:
             micropython.heap_lock()
-        u.forward(timeout_ms)
+        u.forward(timeout_ms=timeout_ms)
         if lock:
             micropython.heap_unlock()
         heap = gc.mem_alloc() - before

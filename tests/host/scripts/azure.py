@@ -89,7 +89,7 @@ class Driver:
         return {"pushed": self.queue.push(text.encode())}
 
     def forward(self):
-        forwarded = self.uplink.forward(TIMEOUT_MS)
+        forwarded = self.uplink.forward(timeout_ms=TIMEOUT_MS)
         return {"forwarded": forwarded, "result": self.uplink.result}
 
     def locked(self):
@@ -98,7 +98,7 @@ class Driver:
         before = gc.mem_alloc()
         micropython.heap_lock()
         try:
-            forwarded = self.uplink.forward(TIMEOUT_MS)
+            forwarded = self.uplink.forward(timeout_ms=TIMEOUT_MS)
         finally:
             micropython.heap_unlock()
         heap = gc.mem_alloc() - before

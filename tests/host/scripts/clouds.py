@@ -36,7 +36,7 @@ class Device:
         before = gc.mem_alloc()
         if lock:
             micropython.heap_lock()
-        self.uplink.forward(timeout_ms)
+        self.uplink.forward(timeout_ms=timeout_ms)
         if lock:
             micropython.heap_unlock()
             self.heap += gc.mem_alloc() - before

@@ -61,7 +61,7 @@ class Driver:
         return {"pushed": self.uplink.queue.push(text.encode())}
 
     def forward(self, timeout_ms):
-        forwarded = self.uplink.forward(timeout_ms)
+        forwarded = self.uplink.forward(timeout_ms=timeout_ms)
         return {"forwarded": forwarded, "result": self.uplink.result}
 
     def close(self):
