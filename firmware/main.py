@@ -10,9 +10,17 @@ Settings are read from config.json; certificates are DER files beside it:
     tls                          false: in plain text, which the cloud has to allow as well
     buffer                       octets of the one buffer, 1024
     queue                        what FlashQueue takes, {"folder": "queue"}; without it 2 KB of RAM
+    dead_letters                 what DeadLetters takes, {"path": "dead"}: for what the cloud
+                                 refuses for good
+    wifi                         what Wifi takes, {"ssid": ..., "key": ...}; without it boot.py is
+                                 to bring the network up
     clock                        what Clock takes: {} for pool.ntp.org; SAS and SigV4 need the time
     dps                          Azure: what DPS takes, or group_key instead of key; and port
     period_ms, readings          how often and how many; 0 readings: for ever
+    budget_ms                    how long one forwarding may take, 60,000
+    watchdog_ms                  machine.WDT; longer than what nobody can feed it in: resolving a
+                                 name, and the arithmetic of a handshake
+    sleep                        {"forward_every": n}: see sleeper.py, to which all this leaves it
     heap_lock                    forward with the heap locked, which shows that nothing allocates
 """
 
@@ -25,15 +33,14 @@ import time
 
 import machine
 import micropython
-from onebuf.backoff import Backoff
-from onebuf.client import Client
-from onebuf.port.micropython import Transport, random16, tls_context
-from onebuf.queue import Queue
-from onebuf.uplink import Uplink
 
+_ENXIO = -6
 _ENOMEM = -12
-_PATIENCE = 8  # attempts, with backoff some ten minutes
-ASSIGNMENT = "azure.json"  # the hub that Azure's provisioning service assigned
+_ETIMEDOUT = -110
+_EHOSTUNREACH = -113
+_CONNECT_MS = 30_000
+_BUDGET_MS = 60_000
+_DEAD = 3  # failures in a row, after which the link itself is suspect
 
 
 def read(name):
@@ -41,24 +48,42 @@ def read(name):
         return file.read()
 
 
-def wire(config):
-    """The application's wiring; what is large comes first, while the heap is in one piece."""
+def wire(config, transport=None, wifi=None, queue=None):
+    """The application's wiring, with the parts that there are already.
+
+    What is large comes first, while the heap is in one piece. The imports stand here, and not
+    above, because most wakes from deep sleep do without them.
+    """
+    from onebuf.backoff import Backoff
+    from onebuf.client import Client
+    from onebuf.port.micropython import random16
+    from onebuf.uplink import Uplink
+
     if "dps" in config and not config.get("tls", True):
         raise ValueError("tls: provisioning wants it")
-    queue = make_queue(config)
+    queue = make_queue(config) if queue is None else queue
     buf = bytearray(config.get("buffer", 1024))
-    clock = make_clock(config["clock"]) if "clock" in config else None
-    transport = make_transport(config)
-    cloud = make_cloud(config, assignment(config, transport, buf, clock))
+    transport = transport or make_transport(config)
+    clock = make_clock(config, transport.feed) if "clock" in config else None
+    assigned = {}
+    if "dps" in config:
+        ask = load("provisioning").assignment
+        assigned = ask(config, transport, wifi, buf, clock, make_cloud)
+        forget("onebuf.provision")
+    cloud = make_cloud(config, assigned)
     client = Client(transport, buf, cloud.host, cloud.port)
-    return Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
+    uplink = Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
+    if "dead_letters" in config:
+        letters = load("onebuf.dead_letters").DeadLetters(**config["dead_letters"])
+        uplink.dead_letters = letters
+    return uplink
 
 
 def make_queue(config):
     """The readings wait in RAM, or on flash, where a reset and a power cut leave them."""
     if "queue" in config:
         return load("onebuf.flash_queue").FlashQueue(**config["queue"])
-    return Queue(2048)
+    return load("onebuf.queue").Queue(2048)
 
 
 def make_cloud(config, assigned):
@@ -80,6 +105,8 @@ def load(name):
 
 
 def make_transport(config):
+    from onebuf.port.micropython import Transport, tls_context
+
     if not config.get("tls", True):
         return Transport(None, config.get("address", ""))
     cert = key = None
@@ -91,48 +118,26 @@ def make_transport(config):
     return Transport(context, config.get("address", ""))
 
 
-def make_clock(settings):
+def make_wifi(config, transport):
+    """The network, asked to come up, where that is not boot.py's to do: a Wifi, or None."""
+    if "wifi" not in config:
+        return None
+    import network
+
+    wifi = load("onebuf.wifi").Wifi(network, transport, **config.pop("wifi"))
+    print("Wi-Fi ->", wifi.connect())
+    return wifi
+
+
+def make_clock(config, feed):
     """The clock, set: TLS compares certificates with the board's time, which begins in 2000."""
-    from onebuf.clock import Clock
-
     rtc = getattr(machine, "RTC", None)
-    clock = Clock(rtc() if rtc else None, **settings)
-    print("clock ->", clock.sync())
-    forget("onebuf.sntp")
+    clock = load("onebuf.clock").Clock(rtc() if rtc else None, **config["clock"])
+    clock.feed = feed
+    if "sleep" not in config or clock.seconds() < 0:  # the board's clock goes on in deep sleep
+        print("clock ->", clock.sync())
+        forget("onebuf.sntp")
     return clock
-
-
-def assignment(config, transport, buf, clock):
-    """Hub and device ID, from the file or else from Azure's provisioning service."""
-    if "dps" not in config:
-        return {}
-    found = load("onebuf.provision.azure_dps").load(ASSIGNMENT)
-    backoff = Backoff(2000, 300_000)
-    while not found:
-        found = provision(config, transport, buf, clock)
-        if not found:
-            transport.sleep_ms(backoff.next_ms(random16()))
-    forget("onebuf.provision")
-    return found
-
-
-def provision(config, transport, buf, clock):
-    """Ask the service once, and keep its answer in the file: that; or None, and why is printed."""
-    dps = load("onebuf.provision.azure_dps")
-    given = dict(config["dps"])
-    client = Client(transport, buf, dps.HOST, given.pop("port", 443))
-    if "group_key" in given:
-        given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
-    try:
-        found = dps.DPS(client, clock=clock, **given).register()
-        make_cloud(config, found)  # refuses what it cannot work with
-        if found != dps.load(ASSIGNMENT):
-            dps.save(ASSIGNMENT, found)
-        return found
-    except (dps.ProvisioningError, ValueError) as error:
-        print("provisioning:", error)
-    finally:
-        client.close()
 
 
 def forget(package):
@@ -147,18 +152,22 @@ def forget(package):
 
 
 def measure(n):
-    """One reading. Put your sensor here."""
+    """One reading. Put your sensor here.
+
+    n: its number. With a queue on flash none comes again, not even after a restart: by it the
+    receiver can tell, and drop, what it got twice.
+    """
     return b'{"seq":%d,"ticks_ms":%d}' % (n, time.ticks_ms())
 
 
-def forward(uplink, lock):
-    """Send what is queued. Returns how long it took in microseconds, and the heap in bytes."""
+def forward(uplink, lock, budget_ms):
+    """Send what is queued, within budget_ms: how many microseconds it took, and bytes of heap."""
     before = gc.mem_alloc()
     start = time.ticks_us()
     if lock:
         micropython.heap_lock()
     try:
-        uplink.forward()
+        uplink.forward(budget_ms)
     finally:
         if lock:
             micropython.heap_unlock()
@@ -166,19 +175,19 @@ def forward(uplink, lock):
     return us, gc.mem_alloc() - before
 
 
-def run(uplink, config):
+def run(uplink, config, wifi=None):
     """Take a reading every period_ms, publish it, or keep it while the cloud bids to wait."""
     readings = config.get("readings", 0)
     times = []
     heap = n = 0
     due = time.ticks_ms()
     while not readings or n < readings:
-        payload = measure(n)
+        payload = measure(getattr(uplink.queue, "next", n))
         uplink.queue.push(payload)
         n += 1
         outcome = "kept"
         if time.ticks_diff(time.ticks_ms(), due) >= 0:
-            us, octets, outcome = attempt(uplink, config)
+            us, octets, outcome = attempt(uplink, config, wifi)
             if us:
                 times.append(us)
             heap += octets
@@ -190,52 +199,85 @@ def run(uplink, config):
     return times, heap  # microseconds of each publish, bytes that all of them took
 
 
-def attempt(uplink, config):
+def attempt(uplink, config, wifi=None):
     """Connect, and send what is queued: microseconds, bytes of heap, and the result in words.
 
     With the heap locked a record that has to be signed, or a connection that the cloud closes
     after each, lets only one through at a time: then the next one is -ENOMEM.
     """
     us = heap = 0
-    if "dps" in config and lost(uplink):
-        move(uplink, config)
+    if wifi and wifi.connect() < 0:
+        uplink.wait_ms = uplink.backoff.next_ms(uplink.random())
+        return us, heap, "Wi-Fi -> %d" % wifi.result
+    follow(uplink, config)
+    end = time.ticks_add(time.ticks_ms(), config.get("budget_ms", _BUDGET_MS))
     accepted = -1
     while accepted < 0 or (uplink.result == _ENOMEM and accepted < uplink.accepted):
         accepted = uplink.accepted
-        r = uplink.connect()
-        if r < 0:
-            return us, heap, "-> %d" % r
-        us, octets = forward(uplink, config.get("heap_lock", False))
-        heap += octets
-    return us, heap, "-> %d in %d us" % (uplink.result, us)
+        r = uplink.connect(min(_CONNECT_MS, left(end)))
+        if r >= 0:
+            us, octets = forward(uplink, config.get("heap_lock", False), left(end))
+            heap += octets
+    if wifi and dead(uplink):
+        wifi.reset()
+    return us, heap, "-> %d in %d us" % (uplink.result, us) if us else "-> %d" % r
 
 
-def lost(uplink):
-    """Whether the hub does not know the device any more, or has not been heard of for long."""
-    return uplink.cloud.gone or (uplink.result < 0 and uplink.backoff.done > _PATIENCE)
+def follow(uplink, config):
+    """Go to another hub, if Azure's provisioning service says so."""
+    if "dps" in config and load("provisioning").follow(uplink, config, make_cloud):
+        forget("onebuf.provision")
 
 
-def move(uplink, config):
-    """The hub does not know the device any more: ask which one does, and go on there."""
-    client = uplink.client
-    client.close()
-    assigned = provision(config, client.transport, client.buf, uplink.clock)
-    forget("onebuf.provision")
-    uplink.signed = False  # the buffer was another's meanwhile
-    if assigned:
-        uplink.cloud = make_cloud(config, assigned)
-        client.host = uplink.cloud.host
-        client.port = uplink.cloud.port
+def left(end):
+    """Milliseconds from now to end, at least 1."""
+    return max(1, time.ticks_diff(end, time.ticks_ms()))
+
+
+def dead(uplink):
+    """Whether the link may be dead, which the Wi-Fi itself need not notice."""
+    silent = uplink.result in (_ENXIO, _ETIMEDOUT, _EHOSTUNREACH)
+    return silent and uplink.backoff.done % _DEAD == 0
+
+
+def once(config, feed, queue, backoff):
+    """Bring all up, forward, and take it down: how long to leave the cloud alone, in ms.
+
+    That is what a wake from deep sleep does now and then; backoff: as the wakes before left it.
+    """
+    transport = make_transport(config)
+    transport.feed = feed
+    wifi = make_wifi(config, transport)
+    try:
+        if wifi and wifi.result < 0:
+            return backoff.next_ms(load("onebuf.port.micropython").random16())
+        uplink = wire(config, transport, wifi, queue)
+        uplink.backoff = backoff
+        gc.threshold(-1)
+        print(attempt(uplink, config, wifi)[2])
+        follow(uplink, config)
+        uplink.client.close()
+        return uplink.wait_ms
+    finally:
+        if wifi:
+            wifi.off()
 
 
 def main():
     with open("config.json") as file:
         config = json.load(file)
-    uplink = wire(config)
+    feed = machine.WDT(timeout=config["watchdog_ms"]).feed if "watchdog_ms" in config else None
+    if "sleep" in config:
+        load("sleeper").wake(config, feed, measure, once)
+    transport = make_transport(config)
+    transport.feed = feed
+    wifi = make_wifi(config, transport)
+    uplink = wire(config, transport, wifi)
     gc.collect()
     gc.threshold(-1)  # from here on next to nothing is allocated
-    print("connect ->", uplink.connect())
-    times, heap = run(uplink, config)
+    if not (wifi and wifi.result):
+        print("connect ->", uplink.connect())
+    times, heap = run(uplink, config, wifi)
     uplink.client.close()
     summary = {
         "accepted": uplink.accepted,

@@ -15,8 +15,8 @@ PACKAGE = FIRMWARE / "onebuf"
 CLOUDS = ("aliyun", "aws", "azure", "watson")
 # What main.py, examples and the README's program import, whatever the cloud.
 SHARED = (
-    *("backoff", "client", "clock", "flash_queue", "publish", "queue", "uplink"),
-    "port/micropython",
+    *("backoff", "client", "clock", "dead_letters", "flash_queue", "publish", "queue"),
+    *("uplink", "wifi", "port/micropython"),
 )
 _NOT_SHIPPED = ("cloud/__init__", "port/__init__")  # docstrings only: a folder is a package too
 

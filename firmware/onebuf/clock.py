@@ -23,7 +23,7 @@ class Clock:
 
     rtc: machine.RTC() where the board has one; it is set too, because TLS compares certificates
     with it. servers: names or addresses, asked in this order, once each, at UDP port; each has
-    timeout_ms for its answer.
+    timeout_ms for its answer. feed, None or a callable, feeds a watchdog once a second meanwhile.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Clock:
         self.servers = servers
         self.timeout_ms = timeout_ms
         self.port = port
+        self.feed = None
         self._base = _UNIX_2020 if time.gmtime(0)[0] == 1970 else _BOARD_2020
         s = int(time.time()) - self._base
         self._s = s if s > _2025 else -1

@@ -107,7 +107,7 @@ class Request:
         if not 0 <= n < 10_000_000:
             raise ValueError("body length")
         self.content_length = n
-        scan.digits(self.buf, self._at, n)
+        _digits(self.buf, self._at, n)
 
     def _put(self, part):
         if not self._writing:
@@ -118,6 +118,18 @@ class Request:
             raise ValueError("head needs more than %d bytes" % len(self.buf))
         self.buf[self._end : e] = part
         self._end = e
+
+
+# viper: ptr8 int int -> int
+def _digits(b, a, n):
+    """Write n, below 10**7, with spaces before it, to the seven octets that end with a: 0."""
+    i = 7
+    while i:
+        b[a] = 48 + n % 10 if n or i == 7 else 32
+        n = n // 10
+        a -= 1
+        i -= 1
+    return 0
 
 
 def _is_token(text):
@@ -138,7 +150,7 @@ class Response:
     | head        | content | gap  | not yet parsed |  feed(n) says that n octets were laid at end
     The gap, chunked framing that is parsed (RFC 9112 section 7.1), is closed by feed(). The marks:
     0 state of the step, 1 pos, 2 end, 3 the end of what a head may take, 4 where the line, name or
-    value begins, 5 its octets, 6 fields allowed yet, 7 status, 8 flags, 9 Content-Length + 1 or 0,
+    value begins, 5 its octets, 6 fields so far, 7 status, 8 flags, 9 Content-Length + 1 or 0,
     10 octets of content to come, 11 off, 12 n, 13 interim responses allowed yet, 14 at, 15 the
     first field, 16 the step to go on with, 17 the size of buf, 18 field_n.
     """
@@ -187,8 +199,8 @@ class Response:
         self.off = m[11]
         self.n = m[12]
         self._result = r
-        if r and (r < 0 or m[8] & 1 == 0 or m[2] > m[1]):  # octets that nobody asked for
-            self.keep_alive = False
+        # not after an error, octets that nobody asked for, or if the head says so
+        self.keep_alive = r >= 0 and m[8] & 1 == 1 and (r == 0 or m[2] == m[1])
         return r
 
     def _pour(self, m):
@@ -201,8 +213,6 @@ class Response:
         """More octets are needed: 0, or -EMSGSIZE."""
         if m[16] > 1 or m[8] & _TRAILER:
             message.close_gap(self.buf, m)
-        if m[8] & 1 == 0:
-            self.keep_alive = False
         return 0 if m[2] < m[17] else _EMSGSIZE
 
     def feed_eof(self) -> int:

@@ -10,6 +10,7 @@ from onebuf import scan
 _EPROTO = const(-71)
 _EMSGSIZE = const(-90)
 
+_FIELDS = const(100)  # in a head
 _TRAILERS = const(1024)  # octets of the trailer section
 _LINE = const(256)  # octets of a chunk-size line with its extensions
 _HUGE = const(0x3FFFFFF)  # as in scan: more content than is ever let pass
@@ -31,7 +32,7 @@ def begin(b, m, w):
     m[0] = m[7] = m[9] = m[10] = m[12] = 0
     m[1] = a
     m[3] = m[17]
-    m[6] = 101
+    m[6] = 0
     m[8] = m[8] & (_NO_CONTENT | _SINK) | _KEEP
     m[11] = a
     m[15] = a
@@ -44,6 +45,8 @@ def _frame(b, m, w):
     """The empty line: how the content ends follows from the head (RFC 9112 section 6.3)."""
     s = m[7]
     f = m[8]
+    if m[6] > _FIELDS and not f & _TRAILER:  # those are limited by their octets
+        return _EMSGSIZE
     if s < 200:
         return 9  # interim
     if not f & _TRAILER:
@@ -96,15 +99,13 @@ def _content(b, m, w):
     m[5] = n
     if m[12] >= _HUGE:
         return _EMSGSIZE
-    if m[8] & _SINK:
-        if n:
-            m[16] = _POUR
-            return 0
-    elif a != to:
-        while a < e:
-            b[to] = b[a]
-            a += 1
-            to += 1
+    if m[8] & _SINK and n:
+        m[16] = _POUR
+        return 0
+    while a < e and a != to:
+        b[to] = b[a]
+        a += 1
+        to += 1
     if m[10]:
         return 0
     m[16] = 12 if m[8] & _CHUNKED else _DONE  # chunk_end
@@ -144,29 +145,27 @@ def _chunk(b, m, w):
     """
     a = m[1]
     s = m[0]
-    n = m[10]
     while a < m[2]:
         c = b[a]
         a += 1
         m[5] = m[5] + 1
         if s == 4 or m[5] > _LINE:
             m[1] = a
-            m[10] = n
             return _EMSGSIZE if s < 4 else 14 if c == 10 else _EPROTO  # chunk_size
         if s and (c == 13 or c == 59):
             s = 4 if c == 13 else 3
         elif s and s < 3 and (c == 32 or c == 9):
             s = 2
         elif s < 2:
-            n = int(_with_digit(n, c))
+            n = _with_digit(m[10], c)
             if n < 0:
                 return n
+            m[10] = n
             s = 1
         elif s == 2 or (c < 32 and c != 9) or c == 127:
             return _EPROTO
     m[0] = s
     m[1] = a
-    m[10] = n
     return 0
 
 
@@ -176,7 +175,6 @@ def _chunk_size(b, m, w):
     if n == 0:
         m[0] = 2  # scan's _LINE
         m[3] = m[1] + _TRAILERS
-        m[6] = _HUGE  # they are limited by their octets
         m[8] = m[8] | _TRAILER
         m[16] = 1
         return 1

@@ -32,7 +32,6 @@ _AGAIN = const(7)
 _OLD = const(4)  # flags: of HTTP/1.0, chunked, in the trailers
 _CHUNKED = const(2)
 _TRAILER = const(32)
-_FIELDS = const(101)  # one more than a head may have
 _HUGE = const(0x3FFFFFF)  # 64 MiB - 1: more than any response that a device asks for
 _ENOENT = const(-2)
 _EPROTO = const(-71)
@@ -62,34 +61,25 @@ def _scan(b, m, w):  # noqa: C901, one loop for every octet
         c = b[a]
         a += 1
         if s == _VALUE or s == _STATUS:
-            if c == 13:
-                s += 1
-            elif c == 127 or (c < 32 and c != 9):
-                return _EPROTO
+            s += 1 if c == 13 else 0
+            r = _EPROTO if c == 127 or (c < 32 and c != 9 and c != 13) else 0
         elif s == _NAME:
-            if c == 58 and a - 1 > m[4]:
-                m[5] = a - m[4] - 1
-                s = _VALUE
-            elif c > 127 or not w[_TOKEN + (c >> 3)] >> (c & 7) & 1:
-                return _EPROTO
+            m[5] = a - m[4] - 1
+            s = _VALUE if c == 58 and m[5] else _NAME
+            if s == _NAME and (c > 127 or not w[_TOKEN + (c >> 3)] >> (c & 7) & 1):
+                r = _EPROTO
         elif s == _LINE and c == 13:
             s = _LAST
         elif s == _LINE or s == _AGAIN:
             a -= 1
-            if c == 32 or c == 9 or s == _AGAIN:
-                r = 4 if c == 32 or c == 9 else 3  # fold, field
-            else:
+            r = 4 if c == 32 or c == 9 else 3 if s == _AGAIN else 0  # fold, field
+            if r == 0:
                 m[4] = a
-                m[6] = m[6] - 1
+                m[6] = m[6] + 1
                 s = _NAME
-                if m[6] == 0:
-                    return _EMSGSIZE
-        elif c != 10:
-            return _EPROTO
-        elif s == _VALUE_LF:
-            s = _AGAIN if m[5] == 10 or m[5] == 14 or m[5] == 17 else _LINE
         else:
-            r = 2 if s == _STATUS_LF else 8  # status, frame
+            r = _EPROTO if c != 10 else 2 if s == _STATUS_LF else 8 if s == _LAST else 0
+            s = _AGAIN if m[5] == 10 or m[5] == 14 or m[5] == 17 else _LINE
     m[0] = s
     m[1] = a
     return r if r or a == m[2] else _EMSGSIZE
@@ -150,7 +140,7 @@ def _field(b, m, w):
 def _fold(b, m, w):
     """A line is folded on (obs-fold, RFC 9112 section 5.2): as if that were spaces."""
     a = m[1]
-    if m[8] & _TRAILER or m[6] == _FIELDS:
+    if m[8] & _TRAILER or m[6] == 0:
         return _EPROTO
     b[a - 2] = 32
     b[a - 1] = 32
@@ -218,8 +208,8 @@ def _connection(b, m, w):
     return 1
 
 
-# In the order of their numbers.
-STEPS = (None, _scan, _status, _field, _fold, _length, _coding, _connection)
+# In the order of their numbers, which begin with 1.
+STEPS = (_scan, _scan, _status, _field, _fold, _length, _coding, _connection)
 
 
 def find(b, m, name, n):
@@ -265,15 +255,3 @@ def number(b, a, e):
             n = _HUGE
         a += 1
     return n
-
-
-# viper: ptr8 int int -> int
-def digits(b, a, n):
-    """Write n, below 10**7, with spaces before it, to the seven octets that end with a: 0."""
-    i = 7
-    while i:
-        b[a] = 48 + n % 10 if n or i == 7 else 32
-        n = n // 10
-        a -= 1
-        i -= 1
-    return 0

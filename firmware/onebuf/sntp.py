@@ -15,6 +15,7 @@ _EHOSTUNREACH = const(-113)
 
 _SOCK_DGRAM = const(2)  # these two are so on every port
 _POLLIN = const(1)
+_SLICE_MS = const(1000)
 
 _UNIX_2020 = const(1577836800)
 _NTP_2020 = const(508141696)  # 2**32 less the seconds from 1900 to 2020
@@ -59,7 +60,9 @@ def _ask(clock, s):
     sent = time.ticks_ms()
     ms = 0
     while ms < clock.timeout_ms:
-        b = s.recv(48) if poller.poll(clock.timeout_ms - ms) else b""
+        if clock.feed:
+            clock.feed()
+        b = s.recv(48) if poller.poll(min(clock.timeout_ms - ms, _SLICE_MS)) else b""
         ms = time.ticks_diff(time.ticks_ms(), sent)
         # version 3 or 4 and mode 4, server: the lower bits are 28 or 36
         if len(b) < 48 or (b[0] - 28) & 55 or b[24:32] != chance:

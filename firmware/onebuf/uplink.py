@@ -68,17 +68,16 @@ class Uplink:
         again after wait_ms, which is 0 when the queue is empty or the time was up between two.
         """
         before = self.accepted
-        transport = self.client.transport
         bounded = budget_ms >= 0
         if bounded:
-            transport.within(budget_ms)
+            self.client.transport.within(budget_ms)
         try:
-            while len(self.queue) and (not bounded or transport.left_ms()):
+            while len(self.queue) and (not bounded or self.client.transport.left_ms()):
                 if self.step(timeout_ms) == _RETRY:
                     break
         finally:
             if bounded:
-                transport.within(-1)
+                self.client.transport.within(-1)
         return self.accepted - before
 
     def step(self, timeout_ms: int = _TIMEOUT_MS) -> int:

@@ -63,9 +63,17 @@ class WLAN:
 def make_network() -> ModuleType:
     """Return a module `network` with one station, the same object at every call."""
     station = WLAN()
+
+    class Station(WLAN):
+        """Whoever asks for it gets that one."""
+
+        def __new__(cls, interface: int = 0) -> WLAN:  # type: ignore[misc]
+            """Return the station."""
+            return station
+
     module = ModuleType("network")
     vars(module).update(
-        WLAN=lambda interface=0: station,
+        WLAN=Station,
         STA_IF=0,
         STAT_IDLE=_STAT_IDLE,
         STAT_CONNECTING=_STAT_CONNECTING,
@@ -89,8 +97,16 @@ def _reset() -> NoReturn:
     raise SystemExit("machine.reset()")
 
 
+def _deepsleep(ms: int = 0) -> NoReturn:
+    raise SystemExit(f"machine.deepsleep({ms})")
+
+
 def make_machine(clock: Clock) -> ModuleType:
-    """Return a module `machine`; its RTC sets `clock`, its reset() raises SystemExit."""
+    """Return a module `machine`; its RTC sets `clock`.
+
+    reset() and deepsleep() raise SystemExit; RTC memory is as after switching the power on.
+    """
+    kept = bytearray()
 
     class RTC:
         """The calendar clock: (year, month, day, weekday, hour, minute, second, subsecond)."""
@@ -104,11 +120,19 @@ def make_machine(clock: Clock) -> ModuleType:
             clock.ahead_ns = wanted * 1_000_000_000 - host.time_ns()
             return None
 
+        def memory(self, data: bytes | None = None) -> bytes | None:
+            """Return what the memory holds, or replace it."""
+            if data is None:
+                return bytes(kept)
+            kept[:] = data
+            return None
+
     module = ModuleType("machine")
     identity = uuid.uuid4().bytes[:6]
     vars(module).update(
         RTC=RTC,
         WDT=WDT,
+        deepsleep=_deepsleep,
         reset=_reset,
         soft_reset=_reset,
         unique_id=lambda: identity,

@@ -588,6 +588,11 @@ NO_CONTENT = (
         200,
         b"hello",
     ),
+    (
+        "9110-15.2 close in an interim response only",
+        b"HTTP/1.1 100 \r\nConnection: close\r\n\r\n" + CHUNKED + LAST,
+        200,
+    ),
     ("9110-15.2 until close", b"HTTP/1.1 100 \r\n\r\n" + H + b"\r\nhi", 200, b"hi", False),
     ("9110-15.2.2 101 was not asked for", b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", PROTO),
     (

@@ -561,3 +561,13 @@ def test_each_server_has_its_own_time():
     play = Play(None, None, None, None, None, None, good())
     r, _, ms = sync(play, ("127.0.0.1", "127.0.0.1"), 100)
     assert r == 0 and len(play.requests) == 2 and 99 <= ms < 200 + _SLACK_MS
+
+
+def test_a_watchdog_is_fed_while_a_server_is_silent():
+    fed = []
+    play = Play()
+    server = Clock(None, ("127.0.0.1",), 1100, play.port)
+    server.feed = lambda: fed.append(1)
+    r = server.sync()
+    play.close()
+    assert r == _ETIMEDOUT and 2 <= len(fed) <= 3

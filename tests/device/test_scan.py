@@ -49,13 +49,6 @@ def test_field_is_found_by_its_name_in_letters_of_both_cases_and_by_nothing_else
             assert (response.field(bytes([d])) > 0) == (d == (c | 32 if 64 < c < 91 else c))
 
 
-def test_digits_are_written_before_the_octet_with_spaces_before_them():
-    for n in (0, 7, 10, 88, 1234, 9999999):
-        buf = bytearray(b"x" * 9)
-        assert scan.digits(buf, 7, n) == 0
-        assert buf == b"x%7dx" % n
-
-
 def test_number_is_digits_and_nothing_else():
     for text, n in ((b"0", 0), (b"5", 5), (b"007", 7), (b"1234567", 1234567), (b"0" * 99, 0)):
         assert scan.number(text, 0, len(text)) == n

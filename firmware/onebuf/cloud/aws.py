@@ -48,7 +48,7 @@ def check_topic(topic: str):
     """
     octets = topic.encode()
     parts = topic.split("/")
-    good = octets not in b".." and len(octets) <= 256 and topic[0] != "$"
+    good = octets not in b".." and len(octets) <= 256 and octets[0] != 36
     if topic.startswith("$aws/rules/"):  # Basic Ingest, whose three slashes do not count
         good = len(parts) > 3 and len(parts[2]) > 0 and len(octets) <= 256
         parts = parts[3:]

@@ -103,20 +103,16 @@ class Transport:
     def start(self, timeout_ms: int):
         if self.feed:
             self.feed()
-        if self._bounded:
-            timeout_ms = min(timeout_ms, self.left_ms())
-        if timeout_ms > _LONGEST_MS:
-            timeout_ms = _LONGEST_MS
-        self._deadline = time.ticks_add(time.ticks_ms(), timeout_ms)
+        ms = min(timeout_ms, self.left_ms() if self._bounded else _LONGEST_MS)
+        self._deadline = time.ticks_add(time.ticks_ms(), ms)
 
     def within(self, ms: int):
         self._bounded = ms >= 0
         self._bound = time.ticks_add(time.ticks_ms(), min(ms, _LONGEST_MS))
 
     def left_ms(self) -> int:
-        if not self._bounded:
-            return _LONGEST_MS
-        return max(0, time.ticks_diff(self._bound, time.ticks_ms()))
+        ms = time.ticks_diff(self._bound, time.ticks_ms())
+        return max(ms, 0) if self._bounded else _LONGEST_MS
 
     def connect(self, host: str, port: int) -> int:
         if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
@@ -157,18 +153,14 @@ class Transport:
                 n = self._io.readinto(view)
         except _ERRORS as e:
             return _number(e)
-        if n is None:
-            return 0
-        return n or _ESHUTDOWN
+        return 0 if n is None else n or _ESHUTDOWN
 
     def wait_readable(self) -> int:
         return self._wait(self._in, _LONGEST_MS)
 
     def wait_writable(self) -> int:
-        if self._io is not None and not self._open:  # a TLS handshake
-            r = self._wait(self._in, _SLICE_MS)
-        else:
-            r = self._wait(self._out, _LONGEST_MS)
+        shakes = self._io is not None and not self._open  # TLS's handshake is under way
+        r = self._wait(self._in, _SLICE_MS) if shakes else self._wait(self._out, _LONGEST_MS)
         self._events = 0  # readinto() looks for itself
         return r
 
@@ -276,6 +268,4 @@ def _number(e):
         return _EACCES
     if n == errno.ETIMEDOUT:
         return _ETIMEDOUT
-    if n == errno.EHOSTUNREACH:
-        return _EHOSTUNREACH
-    return -n
+    return _EHOSTUNREACH if n == errno.EHOSTUNREACH else -n

@@ -1,0 +1,68 @@
+"""Asks Azure's provisioning service which hub the device belongs to.
+
+main.py imports it where config.json has "dps". make_cloud(config, assigned) is main.py's.
+"""
+
+from onebuf.backoff import Backoff
+from onebuf.client import Client
+from onebuf.port.micropython import random16
+
+_PATIENCE = 8  # attempts, with backoff some ten minutes
+ASSIGNMENT = "azure.json"  # the hub that the service assigned
+
+
+def assignment(config, transport, wifi, buf, clock, make_cloud):
+    """Hub and device ID, from the file or else from the service.
+
+    OSError: not yet, and a device that sleeps deeply is not to wait for it awake.
+    """
+    from onebuf.provision.azure_dps import load
+
+    found = load(ASSIGNMENT)
+    backoff = Backoff(2000, 300_000)
+    while not found:
+        found = provision(config, transport, buf, clock, make_cloud)
+        if not found:
+            if "sleep" in config:
+                raise OSError("not provisioned yet")
+            transport.sleep_ms(backoff.next_ms(random16()))
+            if wifi:
+                wifi.connect()
+    return found
+
+
+def provision(config, transport, buf, clock, make_cloud):
+    """Ask the service once, and keep its answer in the file: that; or None, and why is printed."""
+    from onebuf.provision import azure_dps as dps
+
+    given = dict(config["dps"])
+    client = Client(transport, buf, dps.HOST, given.pop("port", 443))
+    if "group_key" in given:
+        given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
+    try:
+        found = dps.DPS(client, clock=clock, **given).register()
+        make_cloud(config, found)  # refuses what it cannot work with
+        if found != dps.load(ASSIGNMENT):
+            dps.save(ASSIGNMENT, found)
+        return found
+    except (dps.ProvisioningError, ValueError) as error:
+        print("provisioning:", error)
+    finally:
+        client.close()
+
+
+def follow(uplink, config, make_cloud) -> bool:
+    """If the hub does not know the device any more, or has not been heard of for long, ask which
+    one does, and go on there: whether it was asked."""
+    patient = uplink.result >= 0 or uplink.backoff.done <= _PATIENCE
+    if patient and not uplink.cloud.gone:
+        return False
+    client = uplink.client
+    client.close()
+    assigned = provision(config, client.transport, client.buf, uplink.clock, make_cloud)
+    uplink.signed = False  # the buffer was another's meanwhile
+    if assigned:
+        uplink.cloud = make_cloud(config, assigned)
+        client.host = uplink.cloud.host
+        client.port = uplink.cloud.port
+    return True
