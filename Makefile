@@ -22,8 +22,9 @@ cloud: $(READY) ## Run the emulated AWS IoT until Ctrl-C
 test: $(READY) lint ## Run every test: CPython, MicroPython 64-bit and 32-bit, with the coverage gate
 	@$(BIN)/python tools/micropython.py
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest tests/device
 	@$(BIN)/coverage report
+	@$(BIN)/python -m pytest -n auto --dist worksteal tests/host
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff format --check --quiet .
@@ -47,7 +48,7 @@ size: $(READY) ## Show what the device package costs: .mpy bytes, RAM, smallest 
 	@$(BIN)/python -m tools.size
 
 power-cuts: $(READY) ## Cut the power at every write and erase, without leaving any out
-	@ONEBUF_POWER_CUTS=1 $(BIN)/python -m pytest tests/host/test_power_cut.py
+	@ONEBUF_POWER_CUTS=1 $(BIN)/python -m pytest tests/host/test_power_cut.py tests/host/test_flash_damage.py
 
 fuzz: $(READY) ## Feed the response parser a million inputs
 	@$(BIN)/python -m tests.host.fuzz_http1 --inputs 1000000

@@ -1,7 +1,7 @@
-"""NOR flash as a block device for MicroPython's VfsLfs2, whose power goes at a chosen operation.
+"""Block devices for MicroPython's VfsLfs2 and VfsFat, whose power goes at a chosen operation.
 
-It runs on the device's runtime; host/powercut.py lays it beside the program. An operation is one
-program (writeblocks) or one erase. As on the chip, programming clears bits and never sets one.
+They run on the device's runtime; host/powercut.py lays this beside the program. An operation is
+one program (writeblocks) or one erase. As on the chip, programming clears bits and sets none.
 """
 
 BEFORE, HALF, AFTER = 0, 1, 2
@@ -16,12 +16,15 @@ class PowerCut(BaseException):
     """
 
 
-def apply(image: bytearray, at: int, data: "bytes | int") -> None:
-    """Change image from octet `at` on: program data, or erase as many octets as data says."""
+def apply(image: bytearray, at: int, data: "bytes | int", replace: bool = False) -> None:
+    """Change image from octet `at` on: program data, or erase as many octets as data says.
+
+    replace: data stands there afterwards whatever did before, as on a card.
+    """
     if isinstance(data, int):
         image[at : at + data] = ERASED * data
         return
-    if image[at : at + len(data)] == ERASED * len(data):
+    if replace or image[at : at + len(data)] == ERASED * len(data):
         image[at : at + len(data)] = data
         return
     for i in range(len(data)):
@@ -34,12 +37,14 @@ def half(data: "bytes | int") -> "bytes | int":
 
 
 class Flash:
-    """A chip with the contents `image`, which is changed in place.
+    """A chip with the contents `image`, which is changed in place, for VfsLfs2.
 
     cut is the index of the operation at which the power goes, how whether before it, half-way or
     after it. journal: a list that is given each operation, as arguments of apply(). file: an open
     one that is kept the same as image. Counters: operations, erases, programmed octets.
     """
+
+    replaces = sectors = False
 
     def __init__(self, image: bytearray, block_size: int = 4096, journal=None, file=None):
         self.image = image
@@ -106,11 +111,33 @@ class Flash:
             self.power_cut()
 
     def _change(self, at: int, data: "bytes | int") -> None:
-        apply(self.image, at, data)
+        change = (at, data, self.replaces)
+        apply(self.image, *change)
         if self.journal is not None:
-            self.journal.append((at, data))
+            self.journal.append(change)
         if self.file is not None:
             n = data if isinstance(data, int) else len(data)
             self.file.seek(at)
             self.file.write(self.image[at : at + n])
             self.file.flush()
+
+
+class Sectors(Flash):
+    """A chip for VfsFat: to write a sector is to erase its block and to program it.
+
+    So do the ESP32's Partition and others behind the simple interface of block devices:
+    https://docs.micropython.org/en/v1.26.0/library/vfs.html
+    """
+
+    sectors = True
+
+    def writeblocks(self, block: int, buf, off: int = 0) -> None:
+        """Write the sector buf; raises as Flash's."""
+        self.ioctl(6, block)
+        Flash.writeblocks(self, block, buf)
+
+
+class Card(Flash):
+    """An SD card for VfsFat: to write a sector is one operation, and replaces what was there."""
+
+    replaces = sectors = True

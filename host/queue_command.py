@@ -1,4 +1,7 @@
-"""`onebuf queue`: what waits on a device's flash, read from a folder or an image of it."""
+"""`onebuf queue`: what waits on a device's flash, read from a folder or an image of it.
+
+With --letters: what the cloud refused for good, which dead_letters keeps beside the queue.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,29 @@ import argparse
 import base64
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from host import flash_image, flash_queue_format
+from host import dead_letters_format, flash_image, flash_queue_format
+from host.dead_letters_format import Letters
 from host.flash_queue_format import Contents, Record
+from host.shim import Device
 
+FIRMWARE = Path(__file__).parents[1] / "firmware"
 _BROKEN = 1  # exit status of verify
 
 
 def add_queue(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command with its four actions."""
-    text = "list, verify, export or repair the queue on a device's flash"
+    text = "list, verify, export or repair the queue on a device's flash, or its dead letters"
     command = commands.add_parser("queue", help=text, description=text)
     actions = command.add_subparsers(required=True, metavar="action")
-    _add(actions, "list", "show segments, records, cursor, and how many wait", _list)
+    text = "show segments, records, cursor, and how many wait"
+    _add(actions, "list", text, _list, _list_letters)
     text = "check CRCs, order and ends; exit status 1 for damage, 0 for numbers that are missing"
-    _add(actions, "verify", text, _verify)
-    export = _add(actions, "export", "print the waiting records as JSON Lines", _export)
+    _add(actions, "verify", text, _verify, _verify_letters)
+    text = "print the waiting records as JSON Lines"
+    export = _add(actions, "export", text, _export, _export_letters)
     export.add_argument("--all", action="store_true", help="those too that have been sent")
     repair = _add(actions, "repair", "write what is intact as a new queue", _repair)
     repair.add_argument("target", type=Path, help="a folder that does not exist yet, or is empty")
@@ -34,15 +42,20 @@ def _add(
     name: str,
     text: str,
     act: Callable[[argparse.Namespace, Contents], int],
+    act_on_letters: Callable[[Letters], int] | None = None,
 ) -> argparse.ArgumentParser:
     action = actions.add_parser(name, help=text, description=text)
     action.add_argument("source", type=Path, help="folder, or LittleFS image; it is only read")
-    action.add_argument("--folder", help="the queue's in the source, if there are several")
+    where = action.add_mutually_exclusive_group()
+    where.add_argument("--folder", help="the queue's in the source, if there are several")
+    if act_on_letters:
+        help = "the dead letters in the source's file of this name instead, and in that with .old"
+        where.add_argument("--letters", metavar="FILE", help=help)
     help = "where in the image the file system begins (0); 0x200000 is understood"
     action.add_argument("--offset", type=_octets, default=0, help=help)
     help = "of the file system's blocks, octets (what the image says)"
     action.add_argument("--block-size", type=_octets, default=0, help=help)
-    action.set_defaults(command=lambda options: _run(options, act))
+    action.set_defaults(command=lambda options: _run(options, act, act_on_letters), letters=None)
     return action
 
 
@@ -56,12 +69,25 @@ def _octets(text: str) -> int:
     return value
 
 
-def _run(options: argparse.Namespace, act: Callable[[argparse.Namespace, Contents], int]) -> int:
+def _run(
+    options: argparse.Namespace,
+    act: Callable[[argparse.Namespace, Contents], int],
+    act_on_letters: Callable[[Letters], int] | None,
+) -> int:
     try:
         found = flash_image.files(options.source, options.offset, options.block_size)
+        if act_on_letters and options.letters is not None:
+            return act_on_letters(_letters(found, options.letters))
         return act(options, flash_queue_format.read(_queue(found, options.folder)))
     except flash_image.Unreadable as error:
         raise SystemExit(f"onebuf: {options.source}: {error}") from error
+
+
+def _letters(files: dict[str, bytes], wanted: str) -> Letters:
+    letters = dead_letters_format.read(files, str(PurePosixPath(wanted.strip("/"))))
+    if letters is None:
+        raise flash_image.Unreadable(f"no dead letters in {wanted}")
+    return letters
 
 
 def _queue(files: dict[str, bytes], wanted: str | None) -> dict[str, bytes]:
@@ -99,7 +125,11 @@ def _verify(options: argparse.Namespace, contents: Contents) -> int:
 
 
 def _tell(contents: Contents) -> int:
-    for line in (*contents.problems, *contents.gaps):
+    return _complain([*contents.problems, *contents.gaps])
+
+
+def _complain(lines: Iterable[str]) -> int:
+    for line in lines:
         print(f"onebuf: {line}", file=sys.stderr)
     return 0
 
@@ -111,11 +141,14 @@ def _export(options: argparse.Namespace, contents: Contents) -> int:
 
 
 def _as_json(record: Record) -> dict[str, int | str]:
+    return {"sequence": record.number, **_payload(record.payload)}
+
+
+def _payload(octets: bytes) -> dict[str, str]:
     try:
-        return {"sequence": record.number, "payload": record.payload.decode()}
+        return {"payload": octets.decode()}
     except UnicodeDecodeError:
-        encoded = base64.b64encode(record.payload).decode()
-        return {"sequence": record.number, "base64": encoded}
+        return {"base64": base64.b64encode(octets).decode()}
 
 
 def _repair(options: argparse.Namespace, contents: Contents) -> int:
@@ -130,3 +163,32 @@ def _repair(options: argparse.Namespace, contents: Contents) -> int:
     _tell(contents)
     print(f"{len(contents.waiting)} records in {target}")
     return 0
+
+
+def _list_letters(letters: Letters) -> int:
+    print(f"{'reason':>6} {'octets':>6}  meaning")
+    meaning = _meaning()
+    for letter in letters.letters:
+        reason = letter.reason
+        print(f"{reason:>6} {len(letter.payload):>6}  {meaning(reason)}")
+    return _complain(letters.problems)
+
+
+def _verify_letters(letters: Letters) -> int:
+    _complain(letters.problems)
+    print(f"{len(letters.letters)} letters, {len(letters.problems)} problems")
+    return _BROKEN if letters.problems else 0
+
+
+def _export_letters(letters: Letters) -> int:
+    meaning = _meaning()
+    for letter in letters.letters:
+        reason = {"reason": letter.reason, "meaning": meaning(letter.reason)}
+        print(json.dumps({**reason, **_payload(letter.payload)}))
+    return _complain(letters.problems)
+
+
+def _meaning() -> Callable[[int], str]:
+    """What a reason means, in the device's own words."""
+    strerror: Callable[[int], str] = Device(FIRMWARE).load("onebuf.errno").strerror
+    return strerror

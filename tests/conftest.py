@@ -12,7 +12,6 @@ from host.shim import Device
 
 ROOT = Path(__file__).parents[1]
 FIRMWARE, DEVICE_TESTS = ROOT / "firmware", ROOT / "tests" / "device"
-TOTALS: pytest.StashKey[dict[str, int]] = pytest.StashKey()
 
 collect_ignore_glob = ["heap/*", "run.py"]  # for MicroPython: tests/host/test_matrix.py runs them
 
@@ -61,25 +60,15 @@ def pytest_pycollect_makemodule(
     return None
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the number of tests on each runtime."""
-    totals: dict[str, int] = {}
-    config.stash[TOTALS] = totals
-
-
-@pytest.fixture
-def runtime_totals(request: pytest.FixtureRequest) -> dict[str, int]:
-    """The number of device tests that passed, by runtime; shown at the end."""
-    return request.config.stash[TOTALS]
-
-
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """Print one line for each runtime that the device's tests ran on."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", [])]
     ours = sum(node.startswith("tests/device/") for node in passed)
-    totals = {"cpython-shim": ours, **config.stash[TOTALS]}
+    totals = {"cpython-shim": ours}
+    for report in terminalreporter.stats.get("passed", []):
+        totals.update(report.user_properties)  # test_matrix says how many tests its runtimes ran
     for runtime in ("cpython-shim", "micropython-64", "micropython-32"):
         ours = sum("end_to_end" in node and runtime in node for node in passed)
         totals[f"{runtime}, end to end"] = ours

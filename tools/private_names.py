@@ -82,9 +82,15 @@ def _code(source: str) -> str:
 
 
 def _parameters(source: str) -> Iterator[tuple[tuple[int, int], str, int]]:
-    """Where the names of private functions' parameters stand, and which parameter it is."""
+    """Where the names of private functions' parameters stand, and which parameter it is.
+
+    To those of a module for viper, which knows no keywords, nobody gives a name either.
+    """
+    viper = "@micropython.viper" in source
     for function in ast.walk(ast.parse(source)):
-        if not isinstance(function, ast.FunctionDef) or not _PRIVATE.fullmatch(function.name):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        if not viper and not _PRIVATE.fullmatch(function.name):
             continue
         arguments = [each.arg for each in function.args.args if each.arg != "self"]
         for node in ast.walk(function):

@@ -23,7 +23,7 @@ class DeadLetters:
         self.error = 0
         self._path = path
         self._half = size // 2
-        self._reason = 0  # of the record numbered _first, which waits for settle()
+        self._reason = 0  # of the record numbered _first, which waits for connect()
         self._first = 0
 
     def add(self, buf, n: int, reason: int) -> bool:
@@ -48,11 +48,11 @@ class DeadLetters:
             self.error = -(e.errno or 5)
         return not self.error
 
-    def take(self, uplink) -> int:
-        """Keep uplink's oldest record, refused with uplink.result: outcome.REJECTED, forget it.
+    def step(self, uplink) -> int:
+        """Of uplink.step(): keep the oldest record, refused with result. REJECTED: forget it.
 
         One too long for the buffer is kept without its octets. Under a locked heap it is RETRY,
-        and settle() keeps it.
+        and connect() keeps it.
         """
         self._first = uplink.queue.first
         self._reason = uplink.result
@@ -66,13 +66,13 @@ class DeadLetters:
         self._reason = 0
         return outcome.REJECTED
 
-    def settle(self, uplink):
-        """What take() could not do; uplink.connect() calls it, under no locked heap."""
+    def connect(self, uplink):
+        """Of uplink.connect(): what step() could not do."""
         reason = self._reason
         self._reason = 0
         if reason and len(uplink.queue) and uplink.queue.first == self._first:
             uplink.result = reason
-            if self.take(uplink) == outcome.REJECTED:
+            if self.step(uplink) == outcome.REJECTED:
                 uplink.queue.pop()
                 uplink.rejected += 1
 

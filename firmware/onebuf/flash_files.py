@@ -16,7 +16,9 @@ The cursor has two slots of 12 octets, written in turn and flushed: first (4 oct
 the oldest record that has not left; limit (4): none from here on was ever used, unless it is
 before first; CRC-32 of both (4). The intact slot with the later first counts, then the later
 limit; where none is intact, all that the segments hold is waiting. On LittleFS a flush happens
-wholly or not at all. FAT promises less: a cut in its own tables can take files with it.
+wholly or not at all. FAT promises less. Where a sector is written by erasing it first, as on bare
+flash, a cut can take the folder, and all that waits; on a card that keeps or replaces a sector
+nothing was seen lost. What is delivered is intact on either: docs/flash-queue.md.
 
 What the file system refuses is an OSError here.
 """
@@ -35,6 +37,8 @@ _INTACT = const(0x2144DF1C)  # the CRC-32 of anything that ends with its own CRC
 _MASK = const(0x1FFFFFFF)
 _HALF = const(0x10000000)
 _SLOT = const(12)  # octets
+_ENOENT = const(-2)
+_EILSEQ = const(-84)
 
 
 def gap(a, b):
@@ -52,12 +56,14 @@ class Cursor:
         self._mark = bytearray(_SLOT)
         self._marked = memoryview(self._mark)[: _SLOT - 4]
         self._file = None
-        try:
-            file = self._file = open(path, "r+b")
-            for slot in (0, 1):
-                self._read(file, slot)
-        except OSError:  # none yet; or it tells nothing
+        for mode in ("rb", "r+b"):  # where nothing may be written, the first will do
             self.close()
+            try:
+                self._file = open(path, mode)
+                self._read(self._file, 0)
+                self._read(self._file, 1)
+            except OSError:  # none yet; or it tells nothing
+                pass
 
     def _read(self, file, slot):
         n = file.readinto(self._mark)
@@ -110,7 +116,10 @@ class Segments:
         self._head = self._tail = None  # the files of the oldest and of the newest
         self._pos = 0  # where the reader stands
         self._end = octets  # where the writer does; the next batch begins a new one
-        names = os.listdir(folder)
+        try:
+            names = os.listdir(folder)
+        except UnicodeError:  # names on a FAT that a power cut has spoilt
+            raise OSError(-_EILSEQ)
         self.numbers = [int(name[:8], 16) for name in names if _is_segment(name)]
 
     def sort(self, cursor: Cursor):
@@ -120,29 +129,37 @@ class Segments:
         numbers.sort(key=lambda number: gap(number, first))
         while len(numbers) > 1 and gap(numbers[1], first) <= 0:
             try:
-                self.forget()
+                self.remove()
             except OSError:
-                self.leave()
+                pass
+            self.leave()
 
     def last(self) -> int:
-        """The number of the newest record; one more if something torn follows it. There is one."""
+        """The number of the newest record; one more if something torn follows it. There is one.
+
+        Of a segment that cannot be read it is the last number that may be in it.
+        """
         last = (self.numbers[-1] - 1) & _MASK
         end = pos = n = 0
         try:
-            self._tail = open(self._path(-1), "r+b")
+            self._tail = open(self._path(-1), "rb")
             while n != _OVER:
                 n = self._read(self._tail, pos)
                 pos += n + _FRAME if n >= 0 else 1
                 if n >= 0:
                     end = pos
                     last = self.number()
-            if self._tail.seek(0, 2) == end:
-                self._end = end
-                return last
-        except OSError:  # not to be read, so nothing is known of it
-            pass
-        self.give_up()
-        return (last + 1) & _MASK
+            torn = self._tail.seek(0, 2) != end
+            self.give_up()
+            if torn:
+                return (last + 1) & _MASK
+            self._tail = open(self._path(-1), "r+b")
+            self._end = end
+        except OSError:
+            self.give_up()
+            if n != _OVER:
+                last = (self.numbers[-1] + self._octets // _FRAME) & _MASK
+        return last
 
     def read(self) -> int:
         """Read where the reader stands: length of the record, -1: damaged, or OVER."""
@@ -192,14 +209,13 @@ class Segments:
             self._pos = 0
         self._end = 0
 
-    def forget(self):
-        """Remove the oldest."""
-        self._let_go()  # before it is removed
+    def remove(self):
+        """Remove the oldest; leave() comes next."""
+        self._let_go()
         os.remove(self._path(0))
-        self.leave()
 
     def leave(self):
-        """The reader goes to the next, whether or not the oldest could be removed."""
+        """The reader goes to the next."""
         self._let_go()
         self.numbers.pop(0)
         self._pos = 0
@@ -252,8 +268,10 @@ def close(file):
 def _open_or_make(path):
     try:
         return open(path, "r+b")
-    except OSError:
-        return open(path, "w+b")
+    except OSError as e:
+        if e.errno != -_ENOENT:  # to make it anew would take from it what it holds
+            raise
+    return open(path, "w+b")
 
 
 def _is_segment(name):

@@ -22,6 +22,7 @@ from onebuf.flash_files import FRAME, OVER, Cursor, Segments, gap
 
 _EMSGSIZE = const(-90)
 _MASK = const(0x1FFFFFFF)
+_LOST = const(-3)  # of a segment that cannot be read
 _AHEAD = const(64)  # numbers that the cursor keeps for records served from RAM
 
 
@@ -32,18 +33,12 @@ class FlashQueue:
     full, push() drops the oldest segment, its records counted in dropped; else it refuses. corrupt
     counts the numbers found missing or damaged. first is the number of the oldest record, next the
     one that the next push gives; all before synced are on flash, or have left. error is what the
-    file system said last, -errno, or 0. longest may not become less while records wait.
-    ValueError: bad sizes; OSError: no such folder.
+    file system said last, -errno, or 0; while it neither gives nor takes, len() is 0. longest may
+    not become less while records wait. ValueError: bad sizes; OSError: no such folder, or damaged.
     """
 
     def __init__(
-        self,
-        folder: str,
-        size: int = 65536,
-        drop_oldest: bool = True,
-        batch: int = 1,
-        segment: int = 4096,
-        longest: int = 256,
+        self, folder: str, size=65536, drop_oldest=True, batch=1, segment=4096, longest=256
     ):
         room = longest + FRAME
         if batch < 1 or not FRAME <= room <= min(segment, 65535) or segment * 2 > size:
@@ -83,8 +78,10 @@ class FlashQueue:
         self.synced = self._edge = self.next  # _edge: behind the last number on flash
 
     def __len__(self):
+        """How many wait; 0 too while the file system neither gives nor takes: error says why."""
         try:
-            self._find()
+            if not self._find():
+                return 0
         except MemoryError:  # under a locked heap: peek() will say so
             pass
         return (self.next - self.first) & _MASK
@@ -162,7 +159,8 @@ class FlashQueue:
         """Have the oldest intact record at hand: whether there is one."""
         while self._n < 0 and self.first != self.next:
             if self.first != self.synced:
-                self._find_on_flash()
+                if self._find_on_flash():
+                    break
                 continue
             cursor = self._cursor
             if gap(self._edge, cursor.first) > 0 or gap(cursor.limit, self.first) <= 0:
@@ -174,31 +172,43 @@ class FlashQueue:
         return self._n >= 0
 
     def _find_on_flash(self):
-        """Go on by one record, one octet of damage, or one segment."""
+        """Go on by one record, one octet of damage, or one segment: True if that is not possible.
+
+        What cannot be read is given up, unless nothing can be written either: it may come back.
+        """
         segments = self._segments
         try:
             n = segments.read()
-            if n == OVER and len(segments.numbers) > 1:
-                segments.forget()
-                return
         except OSError as e:
             self._fail(e)
-            n = OVER
-        if n == OVER:
-            if len(segments.numbers) > 1:
-                segments.leave()
-                return
-            self.corrupt += gap(self.synced, self.first)
-            self.first = self.synced
-            return
+            if not self._save(True):
+                return True
+            n = _LOST
+        if n <= OVER:
+            self._leave_segment(n)
+            return False
         ahead = gap(segments.number(), self.first)
         if n < 0 or not 0 <= ahead < gap(self.synced, self.first):
             segments.skip(n)
-            return
+            return False
         self.corrupt += ahead
         self.first = (self.first + ahead) & _MASK
         self._data = segments.data
         self._n = n
+        return False
+
+    def _leave_segment(self, n):
+        segments = self._segments
+        if len(segments.numbers) == 1:
+            self.corrupt += gap(self.synced, self.first)
+            self.first = self.synced
+            return
+        try:
+            if n == OVER:
+                segments.remove()
+        except OSError as e:
+            self._fail(e)
+        segments.leave()
 
     def _write(self):
         """Write what waits in RAM: whether nothing does any more."""
@@ -213,8 +223,7 @@ class FlashQueue:
                 self._segments.begin(self.synced)
             self._segments.append(self._view[self._a : self._e])
         except OSError as e:
-            self._fail(e)
-            return False
+            return self._fail(e)
         if self.first == self.synced:
             self._n = -1  # the oldest has gone from RAM to flash
         self._a = self._e = self.error = 0
@@ -229,7 +238,8 @@ class FlashQueue:
             waiting = gap(numbers[1], self.first)
             if waiting > 0 and not self.drop_oldest:
                 return False
-            segments.forget()
+            segments.remove()
+            segments.leave()
             if waiting > 0:
                 self.dropped += waiting
                 self.first = numbers[0]
@@ -240,15 +250,14 @@ class FlashQueue:
         """Write the cursor, if it has moved: whether it is on flash."""
         if self._cursor.first == self.first and not anyway:
             return True
-        limit = self.first  # numbers behind it have not been used
-        if self.next != self.synced:  # but these may be, straight from RAM
-            limit = (self.next + _AHEAD) & _MASK
+        # Numbers behind limit have not been used; those in RAM may be at any time.
+        limit = self.first if self.next == self.synced else (self.next + _AHEAD) & _MASK
         try:
             self._cursor.save(self.first, limit)
         except OSError as e:
-            self._fail(e)
-            return False
+            return self._fail(e)
         return True
 
     def _fail(self, e):
         self.error = -(e.errno or 5)
+        return False

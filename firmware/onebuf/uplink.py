@@ -52,10 +52,10 @@ class Uplink:
         says how long to wait. ValueError: the buffer has no room for the head.
         """
         if self.dead_letters:
-            self.dead_letters.settle(self)
+            self.dead_letters.connect(self)
         if self.clock and self.result >= 400:  # under a locked heap it could not be asked
             self.signed &= not self.clock.correct(self.result, self.client.response)
-        if self.exchange(None, timeout_ms, True) == _ACCEPTED:
+        if self._exchange(None, timeout_ms, True) == _ACCEPTED:
             return 0
         if self.backoff:
             self._hold()
@@ -72,7 +72,7 @@ class Uplink:
         if bounded:
             self.client.transport.within(budget_ms)
         try:
-            while len(self.queue) and (not bounded or self.client.transport.left_ms()):
+            while len(self.queue) and (not bounded or self.client.transport.within()):
                 if self.step(timeout_ms) == _RETRY:
                     break
         finally:
@@ -82,12 +82,10 @@ class Uplink:
 
     def step(self, timeout_ms: int = _TIMEOUT_MS) -> int:
         """Send the oldest record of the queue, which must not be empty: its outcome."""
-        judgement = self._try(None, timeout_ms, False)
-        if judgement == _RETRY or judgement == _REAUTH:
-            judgement = self._again(judgement, None, timeout_ms, False)
+        judgement = self._exchange(None, timeout_ms, False)
         stands = self.queue.first == self._peeked  # else it was dropped meanwhile, to make room
         if judgement == _REJECTED and stands and self.dead_letters:
-            judgement = self.dead_letters.take(self)
+            judgement = self.dead_letters.step(self)
         if judgement == _RETRY:
             self.retries += 1
             self._hold()
@@ -103,19 +101,17 @@ class Uplink:
             self.rejected += 1
         return judgement
 
-    def exchange(self, body, timeout_ms: int, dry: bool = False) -> int:
+    def exchange(self, body, timeout_ms: int) -> int:
         """One publish of body, or of the oldest record if it is None: ACCEPTED, RETRY or REJECTED.
 
-        With spent credentials or a wrong clock it is sent once more behind a new head. dry: all
-        but the publish itself.
+        With spent credentials or a wrong clock it is sent once more behind a new head.
         """
-        judgement = self._try(body, timeout_ms, dry)
-        if judgement == _RETRY or judgement == _REAUTH:
-            judgement = self._again(judgement, body, timeout_ms, dry)
-        return judgement
+        return self._exchange(body, timeout_ms, False)
 
-    def _again(self, judgement, body, timeout_ms, dry):
-        if self._healed(judgement):
+    def _exchange(self, body, timeout_ms, dry):
+        """The same; dry: all but the publish itself."""
+        judgement = self._try(body, timeout_ms, dry)
+        if judgement != _ACCEPTED and judgement != _REJECTED and self._healed(judgement):
             judgement = self._try(body, timeout_ms, dry)
             if judgement == _RETRY or judgement == _REAUTH:
                 self._healed(judgement)

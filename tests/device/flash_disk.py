@@ -50,7 +50,8 @@ class Disk:
     """with Disk() as disk: a file system of its own, at disk.folder, gone afterwards.
 
     sizes: of reads and programs, in octets. What the queue does with files fails with `number`
-    where `faults` has its name: open, make (of a file anew), read, write, flush, close, remove.
+    where `faults` has its name: open, update (open to write), make (of a file anew), read, write,
+    flush, close, remove; names: those in the folder are no UTF-8.
     """
 
     def __init__(self, sizes=256, blocks=24):
@@ -101,6 +102,8 @@ class Disk:
             raise OSError(self.number)
 
     def listdir(self, folder):
+        if "names" in self.faults:
+            raise UnicodeError
         return os.listdir(folder)
 
     def remove(self, path):
@@ -109,6 +112,8 @@ class Disk:
 
     def _open(self, path, mode):
         self.check("make" if mode == "w+b" else "open")
+        if mode == "r+b":
+            self.check("update")
         file = _File(open(path, mode), self)
         self.opened.append(file)
         return file

@@ -35,7 +35,7 @@ class ScriptTransport:
         self.addresses = []
         self.timeouts = []
         self.budgets = []  # what within() was given
-        self.lefts = []  # what left_ms() says under a budget, call by call
+        self.lefts = []  # what within() says under a budget, call by call
         self.left = []
         self.dials = self.connects = self.closes = self.calls = 0
         self._faults = {}
@@ -56,12 +56,11 @@ class ScriptTransport:
         self.timeouts.append(timeout_ms)
         self._dead = 0 if self._dead == SILENCE else self._dead
 
-    def within(self, ms):
+    def within(self, ms=None):
+        if ms is None:
+            return self.left.pop(0) if self.left else 1 << 27
         self.budgets.append(ms)
         self.left = self.lefts if ms >= 0 else []
-
-    def left_ms(self):
-        return self.left.pop(0) if self.left else 1 << 27
 
     def connect(self, host, port):
         if not self._open:

@@ -476,16 +476,62 @@ def test_a_full_queue_whose_oldest_segment_cannot_be_removed_takes_nothing():
 
 
 def test_what_cannot_be_read_is_given_up_and_counted():
-    for fault, kept in (("read", []), ("open", [12, 13])):  # the newest segment was open already
+    # The cursor, the oldest and the newest segment are open already.
+    for fault, kept in (("read", []), ("open", [1, 2, 3, 12, 13])):
         with Disk() as disk:
             push(small(disk), *range(14))
             q = small(disk)
+            q.pop()
             disk.faults = (fault,)
             disk.number = None
-            assert len(q) == len(kept) and q.corrupt == 14 - len(kept) and q.error == -5
+            assert drain(q) == kept and q.corrupt == 13 - len(kept) and q.error == -5
             disk.faults = ()
             push(q, 14)
-            assert drain(q) == kept + [14]
+            assert drain(q) == [14]
+
+
+def test_what_can_be_neither_read_nor_written_waits_until_it_can():
+    for faults in (("open", "make"), ("read", "write")):
+        with Disk() as disk:
+            push(small(disk), *range(14))
+            q = small(disk)
+            disk.faults = faults
+            assert len(q) == 0 and q.peek(bytearray(60)) == -1 and q.error == -30
+            assert q.corrupt == 0
+            disk.faults = ()
+            push(q, 14)
+            assert drain(q) == list(range(15)) and q.corrupt == 0
+
+
+def test_a_file_system_to_read_only_gives_all_that_waits():
+    with Disk() as disk:
+        stored(disk, 14, 3)
+        disk.faults = ("update", "make", "remove")
+        q = small(disk)
+        assert (len(q), q.first, q.next) == (11, 3, 14)
+        assert not q.push(b"") and q.error == -30
+        assert drain(q) == list(range(3, 14)) and q.corrupt == 0
+        disk.faults = ()
+        assert drain(small(disk)) == list(range(3, 14))
+
+
+def test_no_number_in_a_segment_that_could_not_be_read_is_given_again():
+    for fault in ("open", "read"):
+        with Disk() as disk:
+            push(small(disk), *range(14))
+            disk.faults = (fault,)
+            q = small(disk)
+            disk.faults = ()
+            assert q.next >= 14
+            push(q, 14)
+            assert drain(q)[-3:] == [12, 13, 14]
+
+
+def test_a_folder_whose_names_are_damaged_is_an_error():
+    with Disk() as disk:
+        stored(disk)
+        disk.faults = ("names",)
+        assert raises(OSError, small, disk).errno == 84
 
 
 def test_a_cursor_that_cannot_be_written_only_repeats():

@@ -1,6 +1,7 @@
 """What the queue on flash takes of the heap, on LittleFS: its bounds are in flash_queue's head."""
 
 import gc
+import os
 import sys
 
 from fixed_transport import FixedTransport, locked
@@ -8,6 +9,7 @@ from flash_disk import Disk
 from onebuf.backoff import Backoff
 from onebuf.client import Client
 from onebuf.cloud.aws import AWS
+from onebuf.dead_letters import DeadLetters
 from onebuf.flash_queue import FlashQueue
 from onebuf.port.micropython import random16
 from onebuf.uplink import Uplink
@@ -101,6 +103,33 @@ def test_what_was_found_is_served_with_the_heap_locked():
                 locked(lambda: serve(q, window, 1))
             assert len(q) == 0 and q.first == q.next
             q.close()
+
+
+def test_what_wants_heap_raises_memory_error_where_it_is_locked_and_changes_nothing():
+    with Bare() as disk:
+        q = queue(disk, 4)
+        window = memoryview(bytearray(100))
+        push(q, 6)
+        dead = DeadLetters(disk.folder + "/dead")
+        calls = (
+            lambda: q.push(RECORD),
+            q.sync,
+            lambda: q.peek(window),
+            lambda: dead.add(RECORD, len(RECORD), 400),
+        )
+        for call in calls:
+            before = (q.first, q.next, q.synced, q.error)
+            try:
+                locked(call)
+            except MemoryError:
+                pass
+            else:
+                raise AssertionError("it did without")
+            assert (q.first, q.next, q.synced, q.error) == before
+        assert q.sync() and len(q) == 6 and os.listdir(disk.folder) == ["q"]
+        serve(q, window, 6)
+        assert len(q) == 0
+        q.close()
 
 
 def test_what_the_queue_holds_does_not_grow():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def run_tests(bits: int, folder: Path, *options: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize("suite", ["device", "heap", "native"])
 @pytest.mark.parametrize("bits", [64, 32])
 def test_the_device_tests_pass_on_micropython(
-    bits: int, suite: str, runtime_totals: dict[str, int], tmp_path: Path
+    bits: int, suite: str, record_property: Callable[[str, int], None], tmp_path: Path
 ) -> None:
     options = ["--heap"] if suite == "heap" else []
     if suite == "native":
@@ -45,7 +46,7 @@ def test_the_device_tests_pass_on_micropython(
     assert int(closing[1]) > 0 and int(closing[2]) == 0
     label = f"micropython-{bits}"
     label += {"device": "", "heap": ", heap locked", "native": ", native code"}[suite]
-    runtime_totals[label] = int(closing[1])
+    record_property(label, int(closing[1]))
 
 
 @pytest.mark.parametrize(

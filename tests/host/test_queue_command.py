@@ -14,6 +14,7 @@ from host.flash_queue_format import Record
 from host.powercut import Laboratory
 
 SENT, STORED = 30, 120  # as in scripts/queue_damage.py
+LETTERS, REASONS = 80, (413, -90, 400)
 
 
 def reading(i: int) -> bytes:
@@ -200,3 +201,83 @@ def test_folder_without_a_queue_and_one_with_two_are_refused(folder: Path) -> No
             (second / path.name).write_bytes(path.read_bytes())
     with pytest.raises(SystemExit, match="several"):
         cli.main(["queue", "list", str(folder)])
+
+
+# -- Dead letters ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dead(laboratory: Laboratory) -> Path:
+    """A dump of a board's flash, with dead letters in /dead and /dead.old."""
+    laboratory.call("letters", "dead")
+    return laboratory.folder / "dead"
+
+
+@pytest.fixture
+def copied(dead: Path, tmp_path: Path) -> Path:
+    """The same files, copied off the board."""
+    for name, octets in flash_image.files(dead).items():
+        (tmp_path / name).write_bytes(octets)
+    return tmp_path
+
+
+def letters(
+    capsys: pytest.CaptureFixture[str], source: Path, name: str = "dead"
+) -> list[tuple[int, str, bytes]]:
+    """What `onebuf queue export --letters` prints: reason, meaning, payload."""
+    capsys.readouterr()
+    assert cli.main(["queue", "export", str(source), "--letters", name]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [
+        (
+            line["reason"],
+            line["meaning"],
+            line["payload"].encode() if "payload" in line else base64.b64decode(line["base64"]),
+        )
+        for line in lines
+    ]
+
+
+def test_dead_letters_of_an_image_and_of_a_folder_are_exported_oldest_first_with_the_reason(
+    dead: Path, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sorted(path.name for path in copied.iterdir()) == ["dead", "dead.old"]
+    found = letters(capsys, dead, "/dead")
+    meanings = {reason: text for reason, text, _ in found}
+    assert meanings.keys() == set(REASONS)
+    assert meanings[413] == "status 413" and meanings[-90].startswith("EMSGSIZE: ")
+    assert [(reason, payload) for reason, _, payload in found] == [
+        (REASONS[i % len(REASONS)], reading(i)) for i in range(LETTERS)
+    ]
+    assert letters(capsys, copied) == found
+
+
+def test_list_of_dead_letters_has_a_line_for_each(
+    dead: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["queue", "list", str(dead), "--letters", "dead"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + LETTERS
+    assert lines[1].split() == ["413", str(len(reading(0))), "status", "413"]
+
+
+def test_damaged_dead_letter_is_told_and_the_others_are_exported(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["queue", "verify", str(copied), "--letters", "dead"]) == 0
+    assert capsys.readouterr().out == f"{LETTERS} letters, 0 problems\n"
+    damage(copied / "dead", reading(LETTERS - 9))
+    torn = (copied / "dead").read_bytes()[:-3]
+    (copied / "dead").write_bytes(torn)
+    assert cli.main(["queue", "verify", str(copied), "--letters", "dead"]) == 1
+    told = capsys.readouterr()
+    assert told.out == f"{LETTERS - 2} letters, 2 problems\n"
+    assert told.err.count("onebuf: dead: CRC: octets ") == 2
+    kept = [payload for _, _, payload in letters(capsys, copied)]
+    lost = {LETTERS - 9, LETTERS - 1}
+    assert kept == [reading(i) for i in range(LETTERS) if i not in lost]
+
+
+def test_where_there_are_no_dead_letters_that_is_said(image: Path) -> None:
+    with pytest.raises(SystemExit, match="no dead letters in dead"):
+        cli.main(["queue", "export", str(image), "--letters", "dead"])

@@ -4,7 +4,7 @@ The contract, which tests/device/checks.py checks. Results are ints, negative on
 
     start(timeout_ms)     set the deadline for all that follows, not behind that of within()
     within(ms)            a bound for all deadlines from now on; negative: none any more
-    left_ms()             what is left until that bound, 0 when it has passed
+    within()              what is left until that bound, 0 when it has passed
     connect(host, port)   1: connected; 0: not yet, call again
     write(buf, off, n)    octets written; 0: would block
     readinto(view)        octets read; 0: would block; -ESHUTDOWN: end of file
@@ -103,16 +103,15 @@ class Transport:
     def start(self, timeout_ms: int):
         if self.feed:
             self.feed()
-        ms = min(timeout_ms, self.left_ms() if self._bounded else _LONGEST_MS)
+        ms = min(timeout_ms, self.within() if self._bounded else _LONGEST_MS)
         self._deadline = time.ticks_add(time.ticks_ms(), ms)
 
-    def within(self, ms: int):
+    def within(self, ms=None):
+        if ms is None:
+            ms = time.ticks_diff(self._bound, time.ticks_ms())
+            return max(ms, 0) if self._bounded else _LONGEST_MS
         self._bounded = ms >= 0
         self._bound = time.ticks_add(time.ticks_ms(), min(ms, _LONGEST_MS))
-
-    def left_ms(self) -> int:
-        ms = time.ticks_diff(self._bound, time.ticks_ms())
-        return max(ms, 0) if self._bounded else _LONGEST_MS
 
     def connect(self, host: str, port: int) -> int:
         if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
@@ -259,8 +258,9 @@ def _number(e):
         return _ENOMEM
     if isinstance(e, ValueError):  # mbedTLS tells in words why it refuses a certificate
         text = str(e)
-        late = "future" in text or "expired" in text
-        return _EKEYREJECTED if not late or "CN" in text or "signed" in text else _EKEYEXPIRED
+        late = "future" in text or "has expired" in text
+        other = "Common Name" in text or "signed" in text
+        return _EKEYEXPIRED if late and not other else _EKEYREJECTED
     n = abs(e.errno or _EIO)  # under heap_lock() MicroPython raises it without its number
     if n == _CONN_EOF or n == errno.ENOTCONN or n == errno.ECONNABORTED:
         return _ECONNRESET

@@ -19,6 +19,7 @@ BLOCK = 4096
 BLOCKS = 48
 READINGS = 300
 QUEUE = {"batch": 10}  # what FlashQueue takes, by name
+CHIP = {"kind": Flash, "block": BLOCK, "blocks": BLOCKS}
 FORWARD = {"every": 20}  # readings
 _RETRY_BOUND = 1000
 
@@ -166,7 +167,7 @@ class Application:
         for i in range(first, READINGS):
             self.note("measured", i + 1)
             if not queue.push(_PAYLOADS[i]):
-                raise RuntimeError(f"refused: {i}")
+                raise RuntimeError(f"refused: {queue.error}")
             self.note("kept", i + 1 - unkept(queue))
             if i % FORWARD["every"] == FORWARD["every"] - 1:
                 self.forward(uplink)
@@ -210,13 +211,23 @@ class OnCloud(Application):
         uplink.forward()
 
 
+def chip(image, *arguments):
+    """A chip with the contents image; arguments as Flash's after block_size."""
+    return CHIP["kind"](image, CHIP["block"], *arguments)
+
+
+def file_system(flash, mtime=True):
+    """What is on it: LittleFS, or FAT on a chip that has sectors."""
+    return vfs.VfsFat(flash) if flash.sectors else vfs.VfsLfs2(flash, mtime=mtime)
+
+
 def start(application, flash, first, mtime=True):
     """Start the device and let it run to its end: whether it came there. Else the power went.
 
     mtime: LittleFS keeps the time of files, as on boards; without it each run is the same.
     """
     try:
-        vfs.mount(vfs.VfsLfs2(flash, mtime=mtime), "/f")
+        vfs.mount(file_system(flash, mtime), "/f")
         application.run(first)
         return True
     except PowerCut:
@@ -229,12 +240,13 @@ def start(application, flash, first, mtime=True):
 
 def formatted():
     """A chip as the factory delivers it, with an empty file system."""
-    image = bytearray(ERASED * (BLOCK * BLOCKS))
-    vfs.VfsLfs2.mkfs(Flash(image, BLOCK))
+    image = bytearray(ERASED * (CHIP["block"] * CHIP["blocks"]))
+    flash = chip(image)
+    (vfs.VfsFat if flash.sectors else vfs.VfsLfs2).mkfs(flash)
     return image
 
 
-def journalled(image, ledger):
+def journalled(image, ledger, application=Application):
     """Run to the end from image; then give what a cut at each operation would have left.
 
     Yields [index, how, image, ledger], for a cut before it, half-way, and right after it. The
@@ -246,9 +258,9 @@ def journalled(image, ledger):
     def note(*event):
         journal.append(event)
 
-    start(Application(note), Flash(bytearray(image), BLOCK, journal), ledger.measured)
+    start(application(note), chip(bytearray(image), journal), ledger.measured)
     image = bytearray(image)
-    ledger = Ledger(ledger)
+    ledger = type(ledger)(ledger)
     index = 0
     for entry in journal:
         if isinstance(entry[0], str):
@@ -272,24 +284,25 @@ class Left:
     def copy(self):
         left = bytearray(self.image)
         if self.how != BEFORE:
-            at, data = self.operation
-            apply(left, at, half(data) if self.how == HALF else data)
+            at, data, replace = self.operation
+            apply(left, at, half(data) if self.how == HALF else data, replace)
         return left
 
 
 class Tally:
     """Counts the positions that were tried, and what went wrong there."""
 
-    def __init__(self, window):
+    def __init__(self, window, application=Application):
         self.window = window
+        self.application = application
         self.positions = self.operations = self.erases = self.twice = 0
         self.faults = []
 
     def try_on(self, where, image, ledger):
-        """Start with what the cut left, and run to the end."""
-        ledger = Ledger(ledger)
+        """Start with what the cut left, and run to the end: the ledger of it."""
+        ledger = type(ledger)(ledger)
         try:
-            start(Application(ledger.note), Flash(image, BLOCK), ledger.measured)
+            start(self.application(ledger.note), chip(image), ledger.measured)
             fault = ledger.fault(self.window, False)
         except Exception as error:
             fault = repr(error)
@@ -297,6 +310,7 @@ class Tally:
         self.twice = max(self.twice, ledger.twice())
         if fault:
             self.faults.append([where, fault])
+        return ledger
 
     def count(self, how, left):
         if how == BEFORE:
@@ -377,7 +391,7 @@ def random_run(seed, window):
 
     ended = False
     while not ended:
-        flash = Flash(image, BLOCK)
+        flash = chip(image)
         if tally["cuts"] < 12:
             flash.cut = chance.below((20, 200, 2000)[chance.below(3)])
             flash.how = chance.below(3)
@@ -398,7 +412,7 @@ def live(name, cut, how, first, at_cloud=False):
     """A device on an image in a file that stops dead: says what happens, waits to be killed."""
     with open(name, "r+b") as file:
         image = bytearray(file.read())
-        flash = Flash(image, BLOCK, file=file)
+        flash = chip(image, None, file)
         flash.cut = cut
         flash.how = how
         flash.power_cut = stop_dead
@@ -422,14 +436,14 @@ def rehearsed(name, cut, how):
         ledger.note(*event)
         say(event)
 
-    flash = Flash(image, BLOCK)
+    flash = chip(image)
     flash.cut = cut
     flash.how = how
     while not start(Application(note), flash, ledger.measured, mtime=False):
         say(["cut"])
         with open(name, "wb") as file:
             file.write(image)
-        flash = Flash(image, BLOCK)
+        flash = chip(image)
     say(["end"])
 
 

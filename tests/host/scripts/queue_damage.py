@@ -6,23 +6,47 @@ argv[1] as in powercut.py, whose flash and readings these are.
 import os
 
 import vfs
+from onebuf.dead_letters import DeadLetters
 from onebuf.flash_queue import FlashQueue
-from powercut import _PAYLOADS, BLOCK, QUEUE, formatted, number, run, say
-from powercut_flash import Flash
+from powercut import _PAYLOADS, BLOCK, CHIP, QUEUE, chip, file_system, formatted, number, run, say
+from powercut_flash import ERASED, Card, Flash
 
 FOLDER = "/f/queue"
 STORED = 120  # readings
 SENT = 30  # of them
+LETTERS = 80
+REASONS = (413, -90, 400)
+READS = 20_000
+
+
+class Endless(Exception):
+    """More was read than any work of the queue can want."""
+
+
+class Bounded(Flash):
+    """A chip that gives up after READS, so that a loop in the file system ends."""
+
+    reads = 0
+
+    def readblocks(self, block, buf, off=0):
+        self.reads += 1
+        if self.reads > READS:
+            raise Endless
+        Flash.readblocks(self, block, buf, off)
+
+
+SYSTEMS = {"LittleFS": {}, "FAT": {"kind": Card, "block": 512, "blocks": 384}}
 
 
 class Mounted:
     """A file system on a copy of image, for a with statement."""
 
-    def __init__(self, image):
-        self.flash = Flash(bytearray(image), BLOCK)
+    def __init__(self, image, read_only=False):
+        self.flash = chip(bytearray(image))
+        self.read_only = read_only
 
     def __enter__(self):
-        vfs.mount(vfs.VfsLfs2(self.flash), "/f")
+        vfs.mount(file_system(self.flash), "/f", readonly=self.read_only)
         return self.flash
 
     def __exit__(self, *why):
@@ -112,12 +136,12 @@ def sizes(image):
         return [(name, os.stat(FOLDER + "/" + name)[6]) for name in files()]
 
 
-def every(step, changes):
-    """Try changes(size, step) of each file: a tally, with [file, where, what is wrong] of each."""
+def every(shard, shards, changes):
+    """Try changes(size) of each file: a tally, with [file, where, what is wrong] of each."""
     image = stored()
     tally = {"tried": 0, "lost": 0, "faults": []}
     for name, size in sizes(image):
-        for at, change in changes(size, step):
+        for at, change in changes(size)[shard::shards]:
             fault, n = tried(image, name, change)
             tally["tried"] += 1
             tally["lost"] = max(tally["lost"], STORED - SENT - n)
@@ -126,39 +150,88 @@ def every(step, changes):
     say(tally)
 
 
-def bit_flips(step):
+def bit_flips(shard, shards, step):
     """Flip a bit, at every step-th of each file."""
-    every(step, lambda size, step: [(at, flipped(at)) for at in range(0, size * 8, step)])
+    every(shard, shards, lambda size: [(at, flipped(at)) for at in range(0, size * 8, step)])
 
 
-def truncations(step):
+def truncations(shard, shards, step):
     """Cut each file short, to every step-th length."""
-    every(step, lambda size, step: [(n, lambda c, n=n: c[:n]) for n in range(0, size, step)])
+    every(shard, shards, lambda size: [(n, lambda c, n=n: c[:n]) for n in range(0, size, step)])
 
 
-def full():
+def metadata(image):
+    """The blocks with LittleFS's own data: those used, but not for readings."""
+    blocks = [image[at : at + BLOCK] for at in range(0, len(image), BLOCK)]
+    used = [i for i in range(len(blocks)) if blocks[i] != ERASED * BLOCK]
+    return [i for i in used if not any(payload in blocks[i] for payload in _PAYLOADS[:STORED])]
+
+
+def metadata_flips(shard, step):
+    """Flip a bit of LittleFS's own data, every step-th from that of the number shard on."""
+    CHIP["kind"] = Bounded
+    image = stored()
+    tally = {"tried": 0, "refused": {}, "again": 0, "lost": 0, "faults": []}
+    for block in metadata(image):
+        for bit in range(shard, BLOCK * 8, step):
+            at = block * BLOCK + (bit >> 3)
+            image[at] ^= 1 << (bit & 7)
+            _metadata_flip(image, tally, [block, bit])
+            image[at] ^= 1 << (bit & 7)
+    say(tally)
+
+
+def _metadata_flip(image, tally, where):
+    tally["tried"] += 1
+    try:
+        with Mounted(image):
+            numbers, fault = _outlives()
+    except OSError as error:
+        told = str(error.errno)
+        tally["refused"][told] = tally["refused"].get(told, 0) + 1
+        return
+    except Exception as error:
+        numbers, fault = [], repr(error)
+    tally["again"] += SENT in numbers and numbers[0] < SENT
+    tally["lost"] += STORED - 1 not in numbers
+    if fault:
+        tally["faults"].append([where, fault])
+
+
+def _outlives():
+    """Drain the queue, and use it on: the readings, and what may not be. OSError: it refuses."""
+    queue = FlashQueue(FOLDER, **QUEUE)
+    numbers = drained(queue)
+    fault = outlived(numbers)
+    if not (queue.push(_PAYLOADS[STORED]) and queue.sync()):
+        raise OSError(-queue.error)
+    if drained(queue) != [STORED]:
+        fault = fault or "not the same queue any more"
+    queue.close()
+    return numbers, fault
+
+
+def full(system):
     """Fill the file system: push refuses or says why; the rest comes out, and makes room."""
+    CHIP.update(SYSTEMS[system])
     with Mounted(stored()) as flash:
-        with open("/f/large", "wb") as file:
-            try:
-                while True:
-                    file.write(bytes(256))
-                    file.flush()
-            except OSError:
-                pass
+        fill("/f/large")
         queue = FlashQueue(FOLDER, **QUEUE)
         pushed, error = pushes(queue)
         numbers = drained(queue)
         os.remove("/f/large")
-        fault = outlived(numbers)
-        say(
-            {
-                "pushed": pushed,
-                "error": error,
-                "out": numbers,
-                "fault": fault or survives(flash)[0],
-            }
-        )
+        fault = outlived(numbers) or survives(flash)[0]
+        say({"pushed": pushed, "error": error, "out": numbers, "fault": fault})
+
+
+def fill(name):
+    with open(name, "wb") as file:
+        try:
+            while True:
+                file.write(bytes(256))
+                file.flush()
+        except OSError:
+            pass
 
 
 def pushes(queue):
@@ -169,14 +242,19 @@ def pushes(queue):
     return n - STORED, queue.error
 
 
-def read_only():
-    """Flash that takes no writes any more: what waits can still be read and sent."""
-    with Mounted(stored()) as flash:
+def read_only(system, mounted):
+    """A file system mounted to read only, or flash that refuses writes: what waits comes out.
+
+    Where FAT has not yet written what it should it reads no more, so that some comes out later.
+    """
+    CHIP.update(SYSTEMS[system])
+    with Mounted(stored(), mounted) as flash:
         flash.read_only = True
         queue = FlashQueue(FOLDER, **QUEUE)
         pushed, error = pushes(queue)
         numbers = drained(queue)
         flash.read_only = False
+        numbers += drained(queue)
         say({"pushed": pushed, "error": error, "out": numbers, "fault": outlived(numbers)})
 
 
@@ -186,6 +264,16 @@ def store(name):
         file.write(stored())
 
 
+def letters(name):
+    """The same of a board with the first LETTERS readings as dead letters, REASONS in turn."""
+    with Mounted(formatted()) as flash:
+        dead = DeadLetters("/f/dead", 8192)
+        for i in range(LETTERS):
+            assert dead.add(_PAYLOADS[i], len(_PAYLOADS[i]), REASONS[i % len(REASONS)])
+    with open(name, "wb") as file:
+        file.write(flash.image)
+
+
 def drain(folder):
     """What a queue in a folder of this computer gives out."""
     queue = FlashQueue(folder, **QUEUE)
@@ -193,4 +281,4 @@ def drain(folder):
 
 
 if __name__ == "__main__":
-    run((bit_flips, truncations, full, read_only, store, drain))
+    run((metadata_flips, bit_flips, truncations, full, read_only, store, letters, drain))
