@@ -22,7 +22,8 @@ cloud: $(READY) ## Run the emulated AWS IoT until Ctrl-C
 test: $(READY) lint ## Run every test: CPython, MicroPython 64-bit and 32-bit, with the coverage gate
 	@$(BIN)/python tools/micropython.py
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest tests/device
+	@$(BIN)/coverage run -m pytest -n auto --dist worksteal tests/device
+	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 	@$(BIN)/python -m pytest -n auto --dist worksteal tests/host
 

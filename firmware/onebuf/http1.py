@@ -212,7 +212,7 @@ class Response:
     def _more(self, m):
         """More octets are needed: 0, or -EMSGSIZE."""
         if m[16] > 1 or m[8] & _TRAILER:
-            message.close_gap(self.buf, m)
+            message.close_gap(m)
         return 0 if m[2] < m[17] else _EMSGSIZE
 
     def feed_eof(self) -> int:

@@ -185,19 +185,14 @@ def _chunk_size(b, m, w):
     return 11
 
 
-def close_gap(b, m):
-    """Lay what is not yet parsed behind the content so far, or where that would be."""
-    a = m[1]
+def close_gap(m):
+    """All that came is parsed: what comes next goes behind the content so far, or where that is."""
     to = m[11] if m[8] & _SINK else m[11] + m[12]
-    gap = a - to
-    if gap:
-        while a < m[2]:
-            b[a - gap] = b[a]
-            a += 1
-        m[1] = to
-        m[2] = m[2] - gap
-        m[3] = m[3] - gap
-        m[4] = m[4] - gap
+    gap = m[1] - to
+    m[1] = to
+    m[2] = to
+    m[3] = m[3] - gap
+    m[4] = m[4] - gap
 
 
 # In the order of their numbers, behind those of scan.
