@@ -8,8 +8,6 @@ anywhere; where the processor of the board is known they are compiled for it.
 from __future__ import annotations
 
 import re
-import shutil
-from pathlib import Path
 
 # The processor that mpy-cross calls so, for the ports on this computer; ESP32 is xtensawin.
 MARCH = {32: "x86", 64: "x64"}
@@ -32,12 +30,3 @@ def _function(match: re.Match[str]) -> str:
     pairs = zip(arguments.split(", "), types.split(), strict=True)
     signature = ", ".join(f"{argument}: {kind}" for argument, kind in pairs)
     return f"@micropython.viper\ndef {name}({signature}) -> {result}:"
-
-
-def lay(firmware: Path, folder: Path) -> Path:
-    """Copy the device package's sources to folder with these functions as viper's; the copy."""
-    copy = folder / "firmware"
-    shutil.copytree(firmware, copy)
-    for path in copy.rglob("*.py"):
-        path.write_text(typed(path.read_text()))
-    return copy

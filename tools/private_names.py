@@ -39,11 +39,12 @@ def short_names(sources: Iterable[str]) -> dict[str, str]:
 
     Under "1", "2" and so on are names for the parameters of private functions.
     """
+    sources = list(sources)
     met: dict[str, set[str]] = {}
     used: set[str] = set()
     for source in sources:
         used.update(re.findall(r"\w+", _code(source)))
-        names = {token.string for token in _private(source)} - set(_CONSTANT.findall(source))
+        names = set().union(*(_names(each) for each in (source, *_bases(source, sources))))
         for name in names:
             met.setdefault(name, set()).update(names)
     pool = [name for name in _IN_ROM if name not in used]
@@ -59,7 +60,7 @@ def shortened(source: str, names: Mapping[str, str]) -> str:
     """Return source with its private names, and their parameters' names, replaced."""
     constants = _CONSTANT.findall(source)
     places = {
-        token.start: (token.string, names[token.string])
+        token.start: (token.string, names.get(token.string, token.string))
         for token in _private(source)
         if token.string not in constants
     }
@@ -70,6 +71,16 @@ def shortened(source: str, names: Mapping[str, str]) -> str:
         line = lines[row - 1]
         lines[row - 1] = line[:column] + new + line[column + len(old) :]
     return "".join(lines)
+
+
+def _names(source: str) -> set[str]:
+    return {token.string for token in _private(source)} - set(_CONSTANT.findall(source))
+
+
+def _bases(source: str, sources: Iterable[str]) -> Iterator[str]:
+    """The modules whose classes those of source inherit from: an object has the names of both."""
+    for base in re.findall(r"^class \w+\((?:\w+\.)*(\w+)\):", source, re.MULTILINE):
+        yield from (each for each in sources if re.search(rf"^class {base}\b", each, re.MULTILINE))
 
 
 def _code(source: str) -> str:
@@ -93,6 +104,9 @@ def _parameters(source: str) -> Iterator[tuple[tuple[int, int], str, int]]:
         if not viper and not _PRIVATE.fullmatch(function.name):
             continue
         arguments = [each.arg for each in function.args.args if each.arg != "self"]
+        method = len(arguments) < len(function.args.args)
+        if method and not _PRIVATE.fullmatch(function.name):
+            continue
         for node in ast.walk(function):
             name = getattr(node, "id", "") or getattr(node, "arg", "")
             if isinstance(node, ast.Name | ast.arg) and name in arguments:

@@ -95,15 +95,23 @@ class Publishing:
 def compile_package(folder: Path, march: str = native.MARCH[32]) -> dict[str, int]:
     """Compile to folder all that a board may be given: the .mpy size of each module."""
     sizes = {}
-    files = packages.lists()["package"]
-    sources = {file: (FIRMWARE / file).read_text() for file in [*files, "main.py"]}
-    names = private_names.short_names(sources.values())
-    for file, source in sources.items():
+    names = private_names_of_package()
+    for file, source in _sources().items():
         name = Path(file).with_suffix("")
         module = ".".join(name.parts).removesuffix(".__init__")
         short = private_names.shortened(native.typed(source), names)
         sizes[module] = compile_source(short, module, folder / name.with_suffix(".mpy"), march)
     return sizes
+
+
+def private_names_of_package() -> dict[str, str]:
+    """What its private names are when it is compiled."""
+    return private_names.short_names(_sources().values())
+
+
+def _sources() -> dict[str, str]:
+    files = packages.lists()["package"]
+    return {file: (FIRMWARE / file).read_text() for file in [*files, "main.py"]}
 
 
 def compile_source(source: str, module: str, target: Path, march: str = native.MARCH[32]) -> int:

@@ -206,6 +206,8 @@ class Response:
     def _pour(self, m):
         """Call the sink, and go on behind what it took."""
         self.status = m[7]
+        self.off = m[11]
+        self.n = m[12]
         m[16] = _CONTENT
         return _CONTENT if (self._sink(self.buf, m[1] - m[5], m[5]) or 0) >= 0 else _ECANCELED
 

@@ -186,7 +186,7 @@ def _chunk_size(b, m, w):
 
 
 def close_gap(m):
-    """All that came is parsed: what comes next goes behind the content so far, or where that is."""
+    """All that came is parsed: what comes next goes behind the content so far, or to its place."""
     to = m[11] if m[8] & _SINK else m[11] + m[12]
     gap = m[1] - to
     m[1] = to

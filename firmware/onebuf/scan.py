@@ -225,12 +225,12 @@ def find(b, m, name, n):
             i += 1
         found = i == n and b[a] == 58
         e = a + 1
-        while b[e] != 10:
+        while e < m[11] and b[e] != 10:
             e += 1
         if found:
             a += 1
             e -= 1
-            while b[a] == 32 or b[a] == 9:
+            while a < e and (b[a] == 32 or b[a] == 9):
                 a += 1
             while e > a and (b[e - 1] == 32 or b[e - 1] == 9):
                 e -= 1

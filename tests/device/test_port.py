@@ -519,6 +519,18 @@ def test_what_is_to_be_fed_is_fed_while_waiting_and_by_every_start():
     peer.close()
 
 
+def test_what_is_to_be_fed_is_fed_also_by_a_peer_that_never_pauses():
+    peer = opened()
+    fed = []
+    peer.transport.feed = lambda: fed.append(1)
+    peer.send(b"x" * 20)
+    assert peer.transport.wait_readable() == 0
+    for _ in range(20):
+        assert peer.transport.readinto(window(1)) == 1
+    assert len(fed) >= 20
+    peer.close()
+
+
 def test_chance_is_16_bits():
     found = [random16() for _ in range(200)]
     assert 0 <= min(found) and max(found) < 65536 and len(set(found)) > 100

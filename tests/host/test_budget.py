@@ -19,8 +19,8 @@ from tools import size
 # The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB. Of the .mpy six
 # KiB are native code for x86.
-MPY_BUDGET = 20_400
-RAM_BUDGET = 18_960
+MPY_BUDGET = 20_448
+RAM_BUDGET = 18_976
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
@@ -32,7 +32,7 @@ README_BUDGET = 150  # lines
 CLOUD_BUDGETS = {
     "AWS, certificate": 1_360,
     "AWS, SigV4": 8_016,
-    "AWS, custom authorizer": 2_240,
+    "AWS, custom authorizer": 3_392,
     "Azure, certificate": 1_840,
     "Azure, SAS": 6_144,
     "Alibaba Cloud, secret": 5_200,

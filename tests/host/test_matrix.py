@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import native
+from tools import native, size
 from tools.micropython import find
 
 ROOT = Path(__file__).parents[2]
@@ -31,21 +31,41 @@ def run_tests(bits: int, folder: Path, *options: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("suite", ["device", "heap", "native"])
+def compiled(bits: int, folder: Path) -> Path:
+    """Compile the package to folder/firmware as a board gets it; the tests, with its names."""
+    size.compile_package(folder / "firmware", native.MARCH[bits])
+    names = size.private_names_of_package()
+    copy = folder / "tests"
+    shutil.copytree(ROOT / "tests" / "device", copy / "device")
+    shutil.copy(ROOT / "tests" / "run.py", copy)
+    for path in (copy / "device").glob("*.py"):
+        attributes = r"(?<=\.)_[A-Za-z]\w*|(?<=    def )_[a-z]\w*"  # some tests look inside
+        path.write_text(re.sub(attributes, lambda m: names.get(m[0], m[0]), path.read_text()))
+    return copy
+
+
+@pytest.mark.parametrize("suite", ["device", "heap", "compiled"])
 @pytest.mark.parametrize("bits", [64, 32])
 def test_the_device_tests_pass_on_micropython(
     bits: int, suite: str, record_property: Callable[[str, int], None], tmp_path: Path
 ) -> None:
     options = ["--heap"] if suite == "heap" else []
-    if suite == "native":
-        options = [f"--firmware={native.lay(ROOT / 'firmware', tmp_path)}"]
-    done = run_tests(bits, ROOT / "tests", *options)
+    tests = ROOT / "tests"
+    if suite == "compiled":
+        tests = compiled(bits, tmp_path)
+        options = [f"--firmware={tmp_path / 'firmware'}"]
+    done = run_tests(bits, tests, *options)
     closing = re.search(r"^(\d+) passed, (\d+) failed\n\Z", done.stdout, re.MULTILINE)
     assert done.returncode == 0, done.stdout[-20000:]
     assert closing is not None, done.stdout[-2000:]
     assert int(closing[1]) > 0 and int(closing[2]) == 0
     label = f"micropython-{bits}"
-    label += {"device": "", "heap": ", heap locked", "native": ", native code"}[suite]
+    label += {
+        "device": "",
+        "heap": ", heap locked",
+        "native": ", native code",
+        "compiled": ", .mpy",
+    }[suite]
     record_property(label, int(closing[1]))
 
 

@@ -12,8 +12,9 @@ The contract, which tests/device/checks.py checks. Results are ints, negative on
     wait_writable()       0: write(), or connect() if that is not done, may go on now
     sleep_ms(ms)
     close()               TCP's FIN; MicroPython's TLS sends no close_notify
-    feed                  None; or it is called, say a watchdog's, by start() and at least once a
-                          second while something is waited for. DNS and TLS's arithmetic do not
+    feed                  None; or it is called, say a watchdog's, by start() and readinto(), and
+                          at least once a second while something is waited for; not in DNS and
+                          TLS's arithmetic
 
 Waiting may end before something is ready. Past the deadline they return -ETIMEDOUT. After
 connect() none of them allocates.
@@ -43,9 +44,6 @@ _EKEYREJECTED = const(-129)  # it is not this host's, or not signed by our CA
 
 _FATAL_ALERT = const(0x7780)  # MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE
 _CONN_EOF = const(0x7280)  # MBEDTLS_ERR_SSL_CONN_EOF: FIN without close_notify
-
-_IPPROTO_TCP = const(6)
-_TCP_NODELAY = const(1)
 
 _ERRORS = (OSError, ValueError, MemoryError)
 _LONGEST_MS = const(0x0FFFFFFF)  # three days: ticks are compared within half their period
@@ -142,6 +140,8 @@ class Transport:
             if not events:
                 if time.ticks_diff(self._deadline, time.ticks_ms()) <= 0:
                     return _ETIMEDOUT
+                if self.feed:  # a peer that does not stop is never waited for
+                    self.feed()
                 for event in self._in.ipoll(0):
                     events = event[1]
             if events & _BROKEN:
@@ -198,7 +198,7 @@ class Transport:
             raise OSError(-_ENXIO)
         self._sock = s = socket.socket(address[0], address[1])
         s.setblocking(False)
-        s.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)  # else a request waits for the ACK before it
+        s.setsockopt(6, 1, 1)  # TCP_NODELAY, else a request waits for the ACK of what came before
         self._in = _poller(s, select.POLLIN)
         self._out = _poller(s, select.POLLOUT)
         try:
