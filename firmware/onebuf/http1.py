@@ -62,7 +62,7 @@ class Request:
     def field(self, name: bytes, value: bytes):
         """Add a field (RFC 9110 section 5). ValueError: not sendable, or ours to write."""
         if not _is_token(name):
-            raise ValueError("field name")
+            raise ValueError("field")
         if name.lower() in (b"host", b"content-length", b"transfer-encoding"):
             raise ValueError("field is written by start() and end()")
         if not span.is_text(value, 0, len(value)):
@@ -173,7 +173,7 @@ class Response:
         m[8] = (_NO_CONTENT if no_content else 0) + (_SINK if sink else 0)
         m[13] = _INTERIM
         self._sink = sink
-        message.begin(self.buf, m, scan.WORDS)
+        message.start(self.buf, m, scan.WORDS)
         self._result = self.n = self.status = 0
         self.keep_alive = True
 
@@ -214,7 +214,7 @@ class Response:
     def _more(self, m):
         """More octets are needed: 0, or -EMSGSIZE."""
         if m[16] > 1 or m[8] & _TRAILER:
-            message.close_gap(m)
+            message.close(m)
         return 0 if m[2] < m[17] else _EMSGSIZE
 
     def feed_eof(self) -> int:

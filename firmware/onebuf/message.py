@@ -26,7 +26,7 @@ _TRAILER = const(32)
 
 
 # viper: ptr8 ptr32 ptr8 -> int
-def begin(b, m, w):
+def start(b, m, w):
     """A head begins at m[14]."""
     a = m[14]
     m[0] = m[7] = m[9] = m[10] = m[12] = 0
@@ -81,7 +81,7 @@ def _interim(b, m, w):
         a += 1
         to += 1
     m[2] = to
-    return 10  # begin
+    return 10  # start
 
 
 # viper: ptr8 ptr32 ptr8 -> int
@@ -185,7 +185,7 @@ def _chunk_size(b, m, w):
     return 11
 
 
-def close_gap(m):
+def close(m):
     """All that came is parsed: what comes next goes behind the content so far, or to its place."""
     to = m[11] if m[8] & _SINK else m[11] + m[12]
     gap = m[1] - to
@@ -196,4 +196,4 @@ def close_gap(m):
 
 
 # In the order of their numbers, behind those of scan.
-STEPS = scan.STEPS + (_frame, _interim, begin, _content, _chunk_end, _chunk, _chunk_size)
+STEPS = scan.STEPS + (_frame, _interim, start, _content, _chunk_end, _chunk, _chunk_size)

@@ -7,7 +7,7 @@ The contract, which tests/device/checks.py checks. Results are ints, negative on
     within()              what is left until that bound, 0 when it has passed
     connect(host, port)   1: connected; 0: not yet, call again
     write(buf, off, n)    octets written; 0: would block
-    readinto(view)        octets read; 0: would block; -ESHUTDOWN: end of file
+    readinto(buf)        octets read; 0: would block; -ESHUTDOWN: end of file
     wait_readable()       0: readinto() may go on now
     wait_writable()       0: write(), or connect() if that is not done, may go on now
     sleep_ms(ms)
@@ -131,7 +131,7 @@ class Transport:
         except _ERRORS as e:
             return _number(e)
 
-    def readinto(self, view) -> int:
+    def readinto(self, buf) -> int:
         events = self._events
         self._events = 0
         try:
@@ -147,9 +147,9 @@ class Transport:
             if events & _BROKEN:
                 n = self._io.readinto(self._one)
                 if n:
-                    view[0] = self._one[0]
+                    buf[0] = self._one[0]
             else:
-                n = self._io.readinto(view)
+                n = self._io.readinto(buf)
         except _ERRORS as e:
             return _number(e)
         return 0 if n is None else n or _ESHUTDOWN
