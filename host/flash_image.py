@@ -1,8 +1,9 @@
-"""The files of a folder, or of a LittleFS image dumped from a board; neither is ever changed."""
+"""The files of a folder or of a LittleFS image, never changed; and a new image from files."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from littlefs import LittleFS, LittleFSError
@@ -11,6 +12,11 @@ from littlefs.context import UserContext
 _MAGIC = b"littlefs"  # littlefs/SPEC.md, "superblock": at octet 8 of blocks 0 and 1
 _LARGEST_BLOCK = 1 << 20
 _MAX_DEPTH = 8
+_NO_SPACE = -28  # LFS_ERR_NOSPC
+# What MicroPython mounts with on every port (extmod/vfs_lfs.c, vfs_lfsx.c). It cannot be chosen
+# freely: what fits into the cache lies in its folder, and is not found with a smaller one.
+_PIECE = 32
+_BLOCK_CYCLES = 100
 
 
 class Unreadable(Exception):
@@ -29,6 +35,39 @@ def files(path: Path, offset: int = 0, block_size: int = 0) -> dict[str, bytes]:
     octets = path.read_bytes()[offset:]
     stated, blocks = superblock(octets)
     return _mounted(octets, block_size or stated, blocks)
+
+
+class Full(Exception):
+    """The files do not fit; str() has how much it is and how much there is."""
+
+
+def pack(files: Mapping[str, bytes], size: int, block_size: int) -> bytes:
+    """Return a new file system of `size` octets with these files, by name with slashes.
+
+    It is as MicroPython formats and mounts it, and the same files give the same octets: neither
+    their order nor the time counts. Raises Full.
+    """
+    system = LittleFS(
+        context=UserContext(size),
+        block_size=block_size,
+        block_count=size // block_size,
+        block_cycles=_BLOCK_CYCLES,
+        read_size=_PIECE,
+        prog_size=_PIECE,
+        lookahead_size=_PIECE,
+        cache_size=4 * _PIECE,
+    )
+    try:
+        for name in sorted(files):
+            system.makedirs(str(PurePosixPath("/", name).parent), exist_ok=True)
+            with system.open(f"/{name}", "wb") as file:
+                file.write(files[name])
+    except LittleFSError as error:
+        if error.code != _NO_SPACE:
+            raise
+        octets = sum(map(len, files.values()))
+        raise Full(f"{len(files)} files, {octets} octets, do not fit into {size}") from None
+    return bytes(system.context.buffer)
 
 
 def superblock(octets: bytes) -> tuple[int, int]:

@@ -34,7 +34,7 @@ def lists() -> dict[str, list[str]]:
 def content(files: Iterable[str]) -> str:
     """The text of the list that has these files."""
     urls = ",\n".join(f'    ["{file}", "{file}"]' for file in files)
-    return f'{{\n  "version": "{_version()}",\n  "urls": [\n{urls}\n  ],\n  "deps": []\n}}\n'
+    return f'{{\n  "version": "{version()}",\n  "urls": [\n{urls}\n  ],\n  "deps": []\n}}\n'
 
 
 def _modules(pattern: str) -> list[str]:
@@ -65,7 +65,8 @@ def _imports(module: str) -> Iterator[str]:
                     yield "/".join(parts)
 
 
-def _version() -> str:
+def version() -> str:
+    """The version of the package."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     assigned = next(node for node in tree.body if isinstance(node, ast.Assign))
     return str(ast.literal_eval(assigned.value))
