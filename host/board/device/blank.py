@@ -1,0 +1,1 @@
+"""An empty module; standins.py fills copies of it."""
