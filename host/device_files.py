@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from host.certs import Authority, Pair
+from host.certs import Authority, Pair, write_file
 from host.cloud.aws import AWSCloud
+
+
+def contents(
+    ca: bytes, config: Mapping[str, Any], chain: Sequence[bytes] = (), key: bytes | None = None
+) -> dict[str, bytes]:
+    """Return the files that firmware/main.py reads, by name; certificates and key are DER.
+
+    chain: the device's certificate, and those that lead up from it where the cloud wants them.
+    """
+    files = {"ca.der": ca}
+    whole: dict[str, Any] = {"ca": "ca.der"}
+    if key is not None:
+        names = ["cert.der", *(f"cert-{n}.der" for n in range(2, len(chain) + 1))]
+        files |= {**dict(zip(names, chain, strict=True)), "key.der": key}
+        whole |= {"cert": names if len(names) > 1 else names[0], "key": "key.der"}
+    return {**files, "config.json": json.dumps({**whole, **config}).encode()}
 
 
 def lay(
@@ -23,16 +38,12 @@ def lay(
 
     `above` are the certificates (DER) that lead up from the device's, where the cloud wants them.
     """
+    chain = [path.read_bytes() for path in (pair.cert_der, *above)] if pair else []
+    key = pair.key_der.read_bytes() if pair else None
+    given = {"address": "127.0.0.1", **config}
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(authority.ca_der, folder / "ca.der")
-    whole: dict[str, Any] = {"address": "127.0.0.1", "ca": "ca.der"}
-    if pair is not None:
-        chain = [pair.cert_der, *above]
-        names = ["cert.der", *(f"cert-{n}.der" for n in range(2, len(chain) + 1))]
-        for name, source in zip([*names, "key.der"], [*chain, pair.key_der], strict=True):
-            shutil.copy(source, folder / name)
-        whole |= {"cert": names if above else names[0], "key": "key.der"}
-    (folder / "config.json").write_text(json.dumps({**whole, **config}))
+    for name, data in contents(authority.ca_der.read_bytes(), given, chain, key).items():
+        write_file(folder / name, data, 0o600)
 
 
 def provision(
