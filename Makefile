@@ -16,6 +16,9 @@ $(READY): pyproject.toml
 demo: $(READY) ## Publish from real MicroPython and from CPython to an emulated AWS IoT, and compare
 	@$(BIN)/onebuf demo
 
+bringup: $(READY) ## From a bare emulated board to telemetry at the emulated cloud
+	@$(BIN)/onebuf bringup --board ESP32_GENERIC_S3 --port emulated
+
 cloud: $(READY) ## Run the emulated AWS IoT until Ctrl-C
 	@$(BIN)/onebuf cloud
 
@@ -57,4 +60,4 @@ fuzz: $(READY) ## Feed the response parser a million inputs
 clean: ## Remove what the other targets made
 	rm -rf .venv .cache .onebuf .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
-.PHONY: help demo cloud test lint bench bench-check soak power-cuts size fuzz clean
+.PHONY: help demo bringup cloud test lint bench bench-check soak power-cuts size fuzz clean

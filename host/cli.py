@@ -1,4 +1,4 @@
-"""The command `onebuf`: the demo, the emulated clouds, and what a device does, from here."""
+"""The command `onebuf`: boards from bare to publishing, the emulated clouds, and the demo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from host import certs_command, cloud_command, demo, publish, queue_command, sign_command
+from host import (
+    boards_command,
+    bringup_command,
+    certs_command,
+    cloud_command,
+    demo,
+    deploy_command,
+    flash_command,
+    image_command,
+    inventory_command,
+    monitor_command,
+    provision_command,
+    publish,
+    queue_command,
+    sign_command,
+)
 from tools.micropython import RuntimeMissing
 
 
@@ -34,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     certs_command.add_certs(commands)
     sign_command.add_sign(commands)
     queue_command.add_queue(commands)
+    boards_command.add_boards(commands)
+    image_command.add_image(commands)
+    flash_command.add_flash(commands)
+    deploy_command.add_deploy(commands)
+    provision_command.add_provision(commands)
+    inventory_command.add_inventory(commands)
+    monitor_command.add_monitor(commands)
+    bringup_command.add_bringup(commands)
     return parser
 
 

@@ -19,24 +19,24 @@ from tools import size
 # The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB. Of the .mpy six
 # KiB are native code for x86.
-MPY_BUDGET = 20_448
-RAM_BUDGET = 18_976
+MPY_BUDGET = 20_400
+RAM_BUDGET = 18_960
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
 LARGER_FUNCTIONS = {"_scan": 40}
 HOST_BUDGET = 300  # lines of a host module
 README_BUDGET = 150  # lines
-# Octets of RAM that each way to a cloud takes beyond what all share. Those of more than 3,000 have
+# Octets of RAM that each way to a cloud takes beyond what all share. Those of more than 5,000 have
 # 1,120 for a table of names in them, which MicroPython begins anew at 141 names.
 CLOUD_BUDGETS = {
     "AWS, certificate": 1_360,
-    "AWS, SigV4": 8_016,
-    "AWS, custom authorizer": 3_392,
+    "AWS, SigV4": 8_000,
+    "AWS, custom authorizer": 2_224,
     "Azure, certificate": 1_840,
-    "Azure, SAS": 6_144,
-    "Alibaba Cloud, secret": 5_200,
-    "IBM Watson IoT, token": 3_392,
+    "Azure, SAS": 6_032,
+    "Alibaba Cloud, secret": 5_120,
+    "IBM Watson IoT, token": 2_128,
 }
 PUBLISHES = 100
 
