@@ -1,17 +1,35 @@
-"""Runs tests/device through host/shim as ordinary pytest items, and counts tests per runtime."""
+"""Runs tests/device through both shims as ordinary pytest items, and counts tests per runtime."""
 
 from __future__ import annotations
 
+import fnmatch
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from host.shim import Device
+from host.shim import Device, circuitpython
 
 ROOT = Path(__file__).parents[1]
 FIRMWARE, DEVICE_TESTS = ROOT / "firmware", ROOT / "tests" / "device"
+CIRCUITPYTHON_TESTS = DEVICE_TESTS / "circuitpython"  # with its own loopback.py
+CIRCUITPYTHON = "[circuitpython]"
+# What does not run as CircuitPython, and why. A file that is named has one of its own there.
+MICROPYTHON_ONLY = {
+    "test_port.py": "MicroPython's port",
+    "test_runtime_facts.py": "MicroPython itself",
+    "test_clock.py": "it plays MicroPython's module time and an SNTP server on its sockets",
+    "test_wifi.py": "MicroPython's module network",
+    "test_cloud_aliyun.py::test_the_body_of_a_login_*": "hmacmd5 is among its methods",
+    "test_http1.py::test_good_case_is_read_*in_a_buffer_*": "15 s, and nothing of a runtime in it",
+    "test_http1.py::test_bad_case_is_refused_in_smaller_*": "3 s, and nothing of a runtime in it",
+    "test_sign.py::test_every_vector_of_the_rfcs_is_reproduced": "md5",
+    "test_sign.py::test_keys_around_*": "it asks MicroPython's hashlib",
+    "test_sign.py::test_a_hash_that_is_none_*": "it makes MicroPython's hashlib smaller",
+    "test_sign.py::test_hashes_that_go_by_name_*": "it plays CircuitPython's hashlib",
+}
 
 collect_ignore_glob = ["heap/*", "run.py"]  # for MicroPython: tests/host/test_matrix.py runs them
 
@@ -21,10 +39,38 @@ class DeviceFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield the functions test_* in the order of the file."""
-        module = Device(FIRMWARE, DEVICE_TESTS, cwd=ROOT).load(self.path.stem)
+        module = self.load()
         for name, function in vars(module).items():
-            if name.startswith("test_") and callable(function):
+            if name.startswith("test_") and callable(function) and self.wanted(name):
                 yield DeviceItem.from_parent(self, name=name, function=function)
+
+    def load(self) -> Any:
+        """Load the file as MicroPython."""
+        return Device(FIRMWARE, DEVICE_TESTS, cwd=ROOT).load(self.path.stem)
+
+    def wanted(self, name: str) -> bool:
+        """Whether that test runs there: all do."""
+        return True
+
+
+class CircuitPythonFile(DeviceFile):
+    """The same as CircuitPython, with a drive of its own; or a file for CircuitPython alone."""
+
+    def load(self) -> Any:
+        """Load the file as CircuitPython."""
+        drive = tempfile.TemporaryDirectory(prefix="onebuf-circuitpy-")
+        self.config.add_cleanup(drive.cleanup)
+        (Path(drive.name) / "tmp").mkdir()
+        path = (FIRMWARE, CIRCUITPYTHON_TESTS, DEVICE_TESTS)
+        return circuitpython.Device(*path, cwd=Path(drive.name)).load(self.path.stem)
+
+    def wanted(self, name: str) -> bool:
+        """Whether it is not MicroPython's alone."""
+        return not _micropython_only(f"{self.path.name}::{name}")
+
+
+def _micropython_only(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in MICROPYTHON_ONLY)
 
 
 class DeviceItem(pytest.Item):
@@ -57,7 +103,22 @@ def pytest_pycollect_makemodule(
     """Keep pytest's own collector away from the device's tests."""
     if module_path.parent == DEVICE_TESTS:
         return DeviceFile.from_parent(parent, path=module_path)
+    if module_path.parent == CIRCUITPYTHON_TESTS:
+        return CircuitPythonFile.from_parent(parent, path=module_path)
     return None
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect a file of tests/device a second time, as CircuitPython."""
+    name = file_path.name
+    if file_path.parent != DEVICE_TESTS or not fnmatch.fnmatch(name, "test_*.py"):
+        return None
+    if _micropython_only(name):
+        return None
+    node = f"{file_path.relative_to(ROOT)}{CIRCUITPYTHON}"
+    return CircuitPythonFile.from_parent(
+        parent, path=file_path, name=name + CIRCUITPYTHON, nodeid=node
+    )
 
 
 def pytest_terminal_summary(
@@ -65,8 +126,9 @@ def pytest_terminal_summary(
 ) -> None:
     """Print one line for each runtime that the device's tests ran on."""
     passed = [report.nodeid for report in terminalreporter.stats.get("passed", [])]
-    ours = sum(node.startswith("tests/device/") for node in passed)
-    totals = {"cpython-shim": ours}
+    device = [node for node in passed if node.startswith("tests/device/")]
+    boards = sum(CIRCUITPYTHON in node or "/circuitpython/" in node for node in device)
+    totals = {"cpython-shim": len(device) - boards, "circuitpython-shim": boards}
     for report in terminalreporter.stats.get("passed", []):
         totals.update(report.user_properties)  # test_matrix says how many tests its runtimes ran
     for runtime in ("cpython-shim", "micropython-64", "micropython-32"):

@@ -18,7 +18,11 @@ SHARED = (
     *("backoff", "client", "clock", "dead_letters", "flash_queue", "publish", "queue"),
     *("uplink", "wifi", "port/micropython"),
 )
-_NOT_SHIPPED = ("cloud/__init__", "port/__init__")  # docstrings only: a folder is a package too
+# Docstrings only, as a folder is a package too; and CircuitPython's, which circup brings.
+_NOT_SHIPPED = (
+    *("cloud/__init__", "port/__init__"),
+    *("port/adafruit_session", "port/circuitpython", "port/circuitpython_clock"),
+)
 
 
 def lists() -> dict[str, list[str]]:

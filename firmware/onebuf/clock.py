@@ -26,6 +26,8 @@ class Clock:
     timeout_ms for its answer. feed, None or a callable, feeds a watchdog once a second meanwhile.
     """
 
+    time = time  # a runtime that lacks what is used of it puts its own here
+
     def __init__(
         self, rtc=None, servers=("pool.ntp.org",), timeout_ms: int = 5000, port: int = 123
     ):
@@ -34,10 +36,10 @@ class Clock:
         self.timeout_ms = timeout_ms
         self.port = port
         self.feed = None
-        self._base = _UNIX_2020 if time.gmtime(0)[0] == 1970 else _BOARD_2020
-        s = int(time.time()) - self._base
+        self._base = _UNIX_2020 if self.time.gmtime(0)[0] == 1970 else _BOARD_2020
+        s = int(self.time.time()) - self._base
         self._s = s if s > _2025 else -1
-        self._t = time.ticks_ms()  # when it was _s seconds
+        self._t = self.time.ticks_ms()  # when it was _s seconds
 
     def seconds(self) -> int:
         """Seconds since 2020-01-01T00:00:00Z, without heap; negative: not set.
@@ -46,9 +48,9 @@ class Clock:
         second on a 32-bit board.
         """
         if self._s >= 0:
-            t = time.ticks_ms()
-            n = time.ticks_diff(t, self._t)
-            self._t = time.ticks_add(t, -(n % 1000))
+            t = self.time.ticks_ms()
+            n = self.time.ticks_diff(t, self._t)
+            self._t = self.time.ticks_add(t, -(n % 1000))
             self._s += n // 1000
         return self._s
 
@@ -63,11 +65,11 @@ class Clock:
 
     def _set(self, s, ms):
         if self.rtc:  # first, because it takes heap, and both are to be right or neither
-            t = time.gmtime(s + ms // 1000 + self._base)
+            t = self.time.gmtime(s + ms // 1000 + self._base)
             self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
         self._moved = s - self.seconds()
         self._s = s
-        self._t = time.ticks_add(time.ticks_ms(), -ms)
+        self._t = self.time.ticks_add(self.time.ticks_ms(), -ms)
 
     def sync(self) -> int:
         """Ask the servers until one answers: 0, or the last one's -errno (see sntp).

@@ -12,7 +12,7 @@ _TEXT = """\
 12 ENOMEM: no memory for the connection
 13 EACCES: the server refused TLS: no client certificate that it accepts; or FAT: a full folder
 28 ENOSPC: the file system is full
-30 EROFS: the file system takes no writes: it is mounted to read only, or the flash refuses them
+30 EROFS: no writes: mounted to read only (CircuitPython: USB has it, see storage.remount)
 32 EPIPE: the server closed the connection while we sent
 61 ENODATA: the server closed in the middle of the response
 64 ENONET: no Wi-Fi access point of that name

@@ -44,9 +44,9 @@ class FlashQueue:
         if batch < 1 or not FRAME <= room <= min(segment, 65535) or segment * 2 > size:
             raise ValueError("sizes: longest + 10 <= segment <= size / 2")
         try:
-            os.mkdir(folder)
-        except OSError:  # it is there; if not, listing it says what is wrong
-            pass
+            os.stat(folder)
+        except OSError:
+            os.mkdir(folder)  # it says what is wrong: a file system that takes no writes, say
         self.drop_oldest = drop_oldest
         self.dropped = self.corrupt = self.error = 0
         self._batch = batch

@@ -18,12 +18,19 @@ class HMAC:
     """A key made ready, once: 160 octets of RAM; each digest() is two hashes, no more."""
 
     def __init__(self, name: str, key):
-        """name: md5, sha1 or sha256, as the runtime's hashlib has it. ValueError: it has not."""
-        if name not in ("md5", "sha1", "sha256") or not hasattr(hashlib, name):
+        """name: md5, sha1 or sha256, as the runtime's hashlib has it. ValueError: it has not.
+
+        CircuitPython has no md5.
+        """
+        try:
+            if name not in ("md5", "sha1", "sha256"):
+                raise ValueError
+            begin(name, b"")
+        except (AttributeError, ValueError):
             raise ValueError("hash: md5, sha1 or sha256, if the runtime has it")
-        self._new = new = getattr(hashlib, name)
+        self._name = name
         if len(key) > _BLOCK:
-            key = new(key).digest()
+            key = begin(name, key).digest()
         self._inner = inner = bytearray(_BLOCK)
         self._outer = outer = bytearray(_BLOCK)
         for i in range(_BLOCK):
@@ -33,25 +40,22 @@ class HMAC:
 
     def digest(self, data) -> bytes:
         """The HMAC of data, octets."""
-        h = self._new(self._inner)
+        h = begin(self._name, self._inner)
         h.update(data)
         inner = h.digest()
-        h = self._new(self._outer)
+        h = begin(self._name, self._outer)
         h.update(inner)
         return h.digest()
 
 
+def begin(name, data):
+    """A hash that has taken data: of MicroPython's hashlib, or of CircuitPython's."""
+    return getattr(hashlib, name)(data) if hasattr(hashlib, name) else hashlib.new(name, data)
+
+
 def put_hex(data, buf, off: int) -> int:
     """Lay data in lower-case hex at buf[off:]: where it ends. ValueError: no room."""
-    return _put(hexlify(data), buf, off)
-
-
-def put_base64(data, buf, off: int) -> int:
-    """Lay data in base64, with padding, at buf[off:]: where it ends. ValueError: no room."""
-    return _put(b2a_base64(data, newline=False), buf, off)
-
-
-def _put(text, buf, off):
+    text = hexlify(data)
     e = off + len(text)
     if not 0 <= off <= e <= len(buf):
         raise ValueError("no room for %d octets" % len(text))

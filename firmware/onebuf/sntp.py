@@ -2,8 +2,6 @@
 
 import os
 import select
-import socket
-import time
 
 from micropython import const
 
@@ -21,20 +19,22 @@ _UNIX_2020 = const(1577836800)
 _NTP_2020 = const(508141696)  # 2**32 less the seconds from 1900 to 2020
 
 
-def sync(clock) -> int:
+def sync(clock, net=None) -> int:
     """Set clock by the first of its servers that answers: 0, or the last one's -errno.
 
     -ECONNREFUSED is a kiss-o'-death. timeout_ms begins when a name is resolved, which the
-    runtime does, and cannot bound.
+    runtime does, and cannot bound. net: a socket pool, where the runtime has no module socket.
     """
+    if net is None:
+        import socket as net
     r = _ENXIO
     for server in clock.servers:
         r = _ENXIO
         s = None
         try:
-            address = socket.getaddrinfo(server, clock.port, 0, _SOCK_DGRAM)[0]
+            address = net.getaddrinfo(server, clock.port, 0, _SOCK_DGRAM)[0]
             r = _EHOSTUNREACH
-            s = socket.socket(address[0], _SOCK_DGRAM)
+            s = net.socket(address[0], _SOCK_DGRAM)
             s.setblocking(False)
             s.connect(address[-1])  # from here on the system drops what others send
             r = _ask(clock, s)
@@ -57,12 +57,13 @@ def _ask(clock, s):
     s.send(query)
     poller = select.poll()
     poller.register(s, _POLLIN)
+    time = clock.time
     sent = time.ticks_ms()
     ms = 0
     while ms < clock.timeout_ms:
         if clock.feed:
             clock.feed()
-        b = s.recv(48) if poller.poll(min(clock.timeout_ms - ms, _SLICE_MS)) else b""
+        b = _receive(s) if poller.poll(min(clock.timeout_ms - ms, _SLICE_MS)) else b""
         ms = time.ticks_diff(time.ticks_ms(), sent)
         # version 3 or 4 and mode 4, server: the lower bits are 28 or 36
         if len(b) < 48 or (b[0] - 28) & 55 or b[24:32] != chance:
@@ -75,3 +76,10 @@ def _ask(clock, s):
             clock.set((n & 0x3FFFFFFF) + _UNIX_2020, ms // 2 + b[44] * 4)
             return 0
     return _ETIMEDOUT
+
+
+def _receive(s):
+    if hasattr(s, "recv"):
+        return s.recv(48)
+    b = bytearray(48)  # CircuitPython's
+    return b[: s.recv_into(b)]

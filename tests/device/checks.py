@@ -1,11 +1,7 @@
 """The contracts of DESIGN.md section 4, each checked on whatever claims to keep it."""
 
-import random
-import socket
-
 from onebuf.http1 import Request, Response
 from onebuf.outcome import ACCEPTED, REAUTH, REJECTED, RETRY
-from onebuf.port.micropython import Transport
 from script_transport import EOF, ScriptTransport
 
 _EMSGSIZE = -90
@@ -30,22 +26,6 @@ def lcg(seed):
         yield seed & 0xFFFF
 
 
-def listener(backlog=4):
-    """Return (listening socket, port): a free one, as MicroPython cannot ask which it got."""
-    for _ in range(_BOUND):
-        port = 20000 + random.getrandbits(15)
-        server = socket.socket()
-        try:
-            server.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
-        except OSError:
-            server.close()
-            continue
-        server.listen(backlog)
-        server.settimeout(2)
-        return server, port
-    raise AssertionError("no free port")
-
-
 class ScriptedPeer:
     """A ScriptTransport with what check_transport() lets the other side do."""
 
@@ -68,36 +48,6 @@ class ScriptedPeer:
 
     def close(self):
         pass
-
-
-class LoopbackPeer:
-    """A Transport over real sockets and the other side of it, in one program."""
-
-    def __init__(self, context=None):
-        self.server, self.port = listener()
-        self.transport = Transport(context, "127.0.0.1")
-        self.sock = None
-
-    def accept(self):
-        if self.sock:
-            self.sock.close()
-        self.sock = self.server.accept()[0]
-        self.sock.settimeout(2)
-
-    def send(self, data):
-        self.sock.write(data)
-
-    def received(self, n):
-        return self.sock.read(n)
-
-    def end(self):
-        self.sock.close()
-
-    def close(self):
-        self.transport.close()
-        if self.sock:
-            self.sock.close()
-        self.server.close()
 
 
 def connected(transport, port, host="localhost"):
@@ -127,7 +77,7 @@ def read(transport, n):
 
 
 def check_transport(make):
-    """make() gives a peer such as LoopbackPeer, which may be connected to twice."""
+    """make() gives a peer such as loopback.Peer, which may be connected to twice."""
     peer = make()
     t = peer.transport
     t.close()

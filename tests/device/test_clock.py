@@ -9,7 +9,6 @@ import select
 import socket
 import time
 
-import onebuf.clock as clock
 import onebuf.sntp as sntp
 from checks import status
 from onebuf.clock import Clock, date
@@ -66,12 +65,12 @@ class NoMemory:
 
 
 def within(module, function):
-    """function() with clock.time replaced by module."""
-    clock.time = module
+    """function() with Clock.time replaced by module."""
+    Clock.time = module
     try:
         return function()
     finally:
-        clock.time = time
+        Clock.time = time
 
 
 def read(text):
@@ -524,11 +523,8 @@ class NoRoom:
 def test_a_socket_that_fails_is_an_int_and_is_closed():
     for error, result in ((OSError(118), _EHOSTUNREACH), (MemoryError(), _ENOMEM)):
         for made in (None, []):
-            sntp.socket = NoRoom(error, made)
-            try:
-                assert Clock(servers=("127.0.0.1",)).sync() == result
-            finally:
-                sntp.socket = socket
+            c = Clock(servers=("127.0.0.1",))
+            assert sntp.sync(c, NoRoom(error, made)) == result
             assert made in (None, ["closed"])
 
 

@@ -1,11 +1,9 @@
 """A fault at every call of a real transport over a real socket: no descriptor, no heap is lost."""
 
 import gc
-import socket
 
-from checks import LoopbackPeer
+from loopback import Peer, Transport, highest_descriptor
 from onebuf.client import Client
-from onebuf.port.micropython import Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 WOULD_BLOCK = 0
@@ -69,9 +67,9 @@ def run(at, result):
     c = Client(t, bytearray(128), "localhost", 0)
     c.head.start(b"POST", b"localhost", b"/")
     c.head.end()
-    struck = exchange(c, LoopbackPeer())
+    struck = exchange(c, Peer())
     calls = t.calls
-    return struck, exchange(c, LoopbackPeer()), calls
+    return struck, exchange(c, Peer()), calls
 
 
 def sweep():
@@ -87,12 +85,7 @@ def sweep():
 
 
 def held():
-    """The highest of the next 16 descriptors, which those that are lost push up, and the heap."""
-    sockets = [socket.socket() for _ in range(16)]
-    highest = max([s.fileno() for s in sockets])
-    for s in sockets:
-        s.close()
-    del sockets, s
+    highest = highest_descriptor()
     gc.collect()
     return highest, gc.mem_alloc()
 

@@ -8,7 +8,8 @@ import time
 
 import onebuf.port.micropython as port
 import tls
-from checks import LoopbackPeer, check_transport, connected, listener, raises, read
+from checks import check_transport, connected, raises, read
+from loopback import Peer, listener
 from onebuf.client import Client
 from onebuf.port.micropython import Transport, random16, tls_context
 
@@ -75,7 +76,7 @@ class FakeTLSSocket:
 
 def opened(context=None):
     """Return a peer whose transport is connected to it, with two seconds left."""
-    peer = LoopbackPeer(context)
+    peer = Peer(context)
     peer.transport.start(2000)
     assert connected(peer.transport, peer.port) == 1
     peer.accept()
@@ -91,15 +92,15 @@ def window(n):
 
 
 def test_the_contract_is_kept_over_tcp():
-    check_transport(LoopbackPeer)
+    check_transport(Peer)
 
 
 def test_the_contract_is_kept_over_tls():
-    check_transport(lambda: LoopbackPeer(FakeTLS()))
+    check_transport(lambda: Peer(FakeTLS()))
 
 
 def test_a_client_gets_its_answer_over_real_sockets():
-    peer = LoopbackPeer()
+    peer = Peer()
     c = Client(peer.transport, bytearray(200), "localhost", peer.port)
     c.head.start(b"POST", b"localhost", b"/")
     c.head.end()
@@ -165,7 +166,7 @@ def test_a_name_without_an_address_is_enxio():
 
 
 def test_the_host_is_resolved_where_no_address_is_given():
-    peer = LoopbackPeer()
+    peer = Peer()
     peer.transport = Transport(None)
     peer.transport.start(1000)
     assert connected(peer.transport, peer.port, "127.0.0.1") == 1
@@ -242,7 +243,7 @@ def test_waiting_for_tcp_ends_as_soon_as_it_is_connected():
 
 def test_silence_while_connecting_is_a_time_out():
     context = FakeTLS(1000)
-    peer = LoopbackPeer(context)
+    peer = Peer(context)
     peer.transport.start(150)
     before = time.ticks_ms()
     assert connected(peer.transport, peer.port) == _ETIMEDOUT
@@ -267,7 +268,7 @@ def test_a_server_that_accepts_nobody_is_a_time_out():
 
 def test_a_connection_that_breaks_while_it_is_made_is_a_reset():
     for data in (b"", b"octets"):
-        peer = LoopbackPeer()
+        peer = Peer()
         peer.transport = Late(None, "127.0.0.1")
 
         def meanwhile():
@@ -285,7 +286,7 @@ def test_a_connection_that_breaks_while_it_is_made_is_a_reset():
 
 
 def test_an_answer_is_read_although_a_reset_follows_it():
-    peer = LoopbackPeer()
+    peer = Peer()
     c = Client(peer.transport, bytearray(200), "localhost", peer.port)
     c.head.start(b"POST", b"localhost", b"/")
     c.head.end()
@@ -359,7 +360,7 @@ def test_writing_to_a_peer_that_does_not_read_is_short_and_then_blocks():
 
 def test_the_server_is_asked_for_the_host_and_reached_at_the_address():
     context = FakeTLS()
-    peer = LoopbackPeer(context)
+    peer = Peer(context)
     peer.transport.start(1000)
     assert connected(peer.transport, peer.port, "name.example") == 1
     assert context.names == ["name.example"]
@@ -368,7 +369,7 @@ def test_the_server_is_asked_for_the_host_and_reached_at_the_address():
 
 def handshake(context):
     """What connect() says."""
-    peer = LoopbackPeer(context)
+    peer = Peer(context)
     peer.transport.start(1000)
     r = connected(peer.transport, peer.port)
     peer.close()
@@ -394,7 +395,7 @@ def test_a_runtime_that_does_not_tell_the_end_of_the_handshake_connects():
 
 
 def test_waiting_before_the_first_step_does_not_wait():
-    peer = LoopbackPeer()
+    peer = Peer()
     c = Client(peer.transport, bytearray(200), "localhost", peer.port)
     c.head.start(b"GET", b"localhost", b"/")
     c.head.end()

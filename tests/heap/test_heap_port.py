@@ -2,8 +2,9 @@
 
 import time
 
-from checks import LoopbackPeer, connected
+from checks import connected
 from fixed_transport import locked
+from loopback import Peer
 from onebuf.client import Client
 
 _EIO = -5
@@ -16,7 +17,7 @@ OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 def opened():
-    peer = LoopbackPeer()
+    peer = Peer()
     peer.transport.start(5000)
     assert connected(peer.transport, peer.port) == 1
     peer.accept()

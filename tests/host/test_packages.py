@@ -37,10 +37,11 @@ def test_there_is_a_list_for_each_cloud_and_one_of_all_as_the_tool_writes_them()
     assert written == {name: packages.content(files) for name, files in packages.lists().items()}
 
 
-def test_the_list_of_all_has_every_module_that_has_code() -> None:
+def test_the_list_of_all_has_every_module_that_has_code_and_no_other_runtimes_port() -> None:
     modules = {str(file.relative_to(FIRMWARE)) for file in PACKAGE.rglob("*.py")}
     empty = {f"onebuf/{folder}/__init__.py" for folder in ("cloud", "port")}
-    assert set(_files(FIRMWARE / "package.json")) == modules - empty
+    others = {name for name in modules if "circuitpython" in name or "adafruit" in name}
+    assert set(_files(FIRMWARE / "package.json")) == modules - empty - others and len(others) == 3
 
 
 @pytest.mark.parametrize("package", LISTS, ids=lambda package: package.stem)

@@ -4,7 +4,6 @@ The signature covers the body and the time, so each publish is signed: uplink.co
 for the oldest record, because hashes take heap. The clock has to be right within five minutes.
 """
 
-import hashlib
 from binascii import hexlify
 
 from onebuf import sign
@@ -84,7 +83,7 @@ class AWSSigV4(aws.AWS):
 
 
 def _digest(data):
-    return hexlify(hashlib.sha256(data).digest())
+    return hexlify(sign.begin("sha256", data).digest())
 
 
 def stamp(now: int) -> bytes:
