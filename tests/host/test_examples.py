@@ -53,7 +53,8 @@ CLOUDS: dict[str, Callable[[Authority], tuple[Any, dict[str, object]]]] = {
 
 def test_there_is_an_example_for_each_cloud() -> None:
     found = {path.name for path in (FIRMWARE / "examples").glob("*.py")}
-    assert found == {f"{name}_simpletest.py" for name in CLOUDS}
+    ours = {name for name in found if not name.startswith("onebuf_")}  # those are CircuitPython's
+    assert ours == {f"{name}_simpletest.py" for name in CLOUDS}
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
