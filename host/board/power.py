@@ -48,14 +48,14 @@ class Power:
         self._again = 0.0
         self._asked: Callable[[], None] | None = None
         self._wake, self._waker = os.pipe()
-        self._stop = False
+        self._stop = self._pulled = False
         self._until = time.monotonic() + (faults.unplug_after_s or 1e9)
         self._thread = threading.Thread(target=self._run, name=self.port, daemon=True)
         self._thread.start()
 
     def alive(self) -> bool:
         """Whether the cable is in."""
-        return self._thread.is_alive()
+        return not self._pulled
 
     def started(self) -> bool:
         """Whether the program that is in the flash, if one is, has mounted its file system."""
@@ -94,6 +94,7 @@ class Power:
         except Unplugged:
             pass
         finally:
+            self._pulled = True  # before anybody can notice it at the port
             self._halt()
             self._line.close()
             os.close(self._wake)
