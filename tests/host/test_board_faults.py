@@ -33,8 +33,10 @@ def test_board_unplugged_while_a_file_is_copied_when_plugged_again_then_it_start
     file = tmp_path / "file.bin"
     file.write_bytes(bytes(range(256)) * 40)
     with flashed(tmp_path, {"keep": b"kept"}, faults=Faults(unplug_at=at)) as board:
-        with pytest.raises(AssertionError):
-            mpremote(board, "fs", "cp", file, ":file.bin")
+        for _ in range(3):  # on a busy machine mpremote may give up before the cable is pulled
+            if board.plugged:
+                with pytest.raises(AssertionError):
+                    mpremote(board, "fs", "cp", file, ":file.bin")
         assert gone(board)
         board.plug()
         assert board.wait()
