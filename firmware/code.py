@@ -122,6 +122,8 @@ def attempt(uplink):
     except OSError as e:
         uplink.wait_ms = uplink.backoff.next_ms(uplink.random())
         return "Wi-Fi -> %s" % e
+    if uplink.clock and uplink.clock.seconds() < 0:  # there was no network when it was to be set
+        uplink.clock.sync()
     if uplink.connect() >= 0:
         uplink.forward(_BUDGET_MS)
     return "-> %d" % uplink.result
@@ -145,7 +147,10 @@ def run(uplink):
 
 
 def main():
-    join()
+    try:
+        join()
+    except OSError as e:  # the access point may start later than the board
+        print("Wi-Fi -> %s" % e)
     uplink = wire()
     run(uplink)
     uplink.client.close()

@@ -114,6 +114,8 @@ def _count(text: str) -> int:
 def _run(options: argparse.Namespace) -> int:
     began, start = datetime.now(timezone.utc), time.monotonic()
     try:
+        if options.json and not Path(options.json).parent.is_dir():
+            raise ValueError(f"--json: there is no folder {Path(options.json).parent}")
         board = boards.load(options.board)
         ports = _ports(options)
         out = sys.stderr if options.json == "-" else sys.stdout

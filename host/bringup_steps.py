@@ -119,12 +119,14 @@ class Steps:
         device.enter()  # a heap without what deploying left in it
         plan = self.plan
         request = plan.request(self.mac)
-        if provision.register_first(request) is not None:
+        held = None
+        if not plan.fresh:
+            held = provision.held(device, request, plan.inventory, plan.certificates)
+        if held is None and provision.register_first(request) is not None:
             raise Failure(
                 f"{plan.cloud} gives each device a secret of its own",
-                "use `onebuf provision` with --secret-file for this board",
+                f"use `onebuf provision --name {request.name} --secret-file ...`, then this again",
             )
-        held = None if plan.fresh else provision.held(device, request, plan.inventory)
         found = held or provision.provision(
             device, request, plan.inventory, plan.certificates, plan.keys
         )
@@ -225,7 +227,8 @@ class Steps:
         """What arrives there, "" while nothing does, for ever."""
         while True:
             for payload in self._messages():
-                yield payload.decode(errors="replace")
+                if not payload.startswith(b'{"self_test"'):
+                    yield payload.decode(errors="replace")
             yield ""
             time.sleep(_LOOK_S)
 

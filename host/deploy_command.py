@@ -68,8 +68,13 @@ def _to_drive(options: argparse.Namespace, board: Board) -> deploy.Report:
     cloud = "" if options.cloud == "package" else options.cloud
     settings = options.config.read_bytes() if options.config else None
     files = circuitpython_bundle.drive(cloud, settings)
-    if settings is None and (options.drive / "settings.toml").is_file():
+    there = options.drive / "settings.toml"  # CircuitPython makes an empty one
+    if settings is None and there.is_file() and there.read_bytes().strip():
         del files["settings.toml"]  # it is the user's
+    old = options.drive / "code.py"
+    if old.is_file() and old.read_bytes() != files["code.py"]:
+        files["code.py.old"] = old.read_bytes()
+        _say("code.py was another: it is code.py.old now")
     return deploy_drive.deploy(options.drive, files, say=_say)
 
 

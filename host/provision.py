@@ -113,10 +113,10 @@ def provision(
     device = _device(board, request, facts, login)
     if not request.replace:
         inventory.check(device)
-    kept = _keep(request.name, login, certificates, keys)
     key = None if login.key is None else x509_files.key_der(login.key)
     files = _files(request, cloud, settings, login, key)
     report = deploy.update(board, files, _REPLACED)
+    kept = _keep(request.name, login, certificates, keys)
     if isinstance(request.target, Emulated):
         cloud.register(request.target.store, request.name, settings, login)
     device = inventory.record(device, request.replace)
@@ -124,11 +124,13 @@ def provision(
     return Identity(device, kept, tuple(commands), report)
 
 
-def held(board: repl.Board, request: Request, inventory: Inventory) -> Identity | None:
+def held(
+    board: repl.Board, request: Request, inventory: Inventory, certificates: Path = Path("certs")
+) -> Identity | None:
     """Return the identity that the board has already, if it is the requested one; repl.Failed.
 
-    That is: the inventory has it, and the board has its certificate, a key, and these settings. An
-    emulated cloud is told of it again. The private key is not read.
+    The inventory has it, and the board its certificate, a key (not read), and these settings. An
+    emulated cloud is told of it again.
     """
     cloud = _cloud(request)
     facts = board.facts()
@@ -146,7 +148,8 @@ def held(board: repl.Board, request: Request, inventory: Inventory) -> Identity 
         return None
     if isinstance(request.target, Emulated):
         cloud.register(request.target.store, request.name, settings, login)
-    commands = cloud.commands(request.name, settings, login, f"{request.name}.cert.pem")
+    kept = certificates / f"{request.name}.cert.pem"
+    commands = cloud.commands(request.name, settings, login, str(kept))
     return Identity(device, None, tuple(commands), deploy.Report((), 0, len(files), ()))
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 SECTOR = 4096  # the smallest erase
 _ERASED = b"\xff"
 
@@ -19,11 +24,19 @@ class Flash:
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.size = path, size
         if not path.exists() or path.stat().st_size != size:
+            path.touch(0o600)  # keys will be in it
             with path.open("wb") as new:
                 for _ in range(0, size, 1 << 20):
                     new.write(_ERASED * min(size, 1 << 20))
-        with path.open("r+b") as file:
-            self._octets = mmap.mmap(file.fileno(), size)
+        path.chmod(0o600)
+        self._file = path.open("r+b")
+        try:
+            if fcntl:  # who runs it twice would see one board's messages as the other's
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._octets = mmap.mmap(self._file.fileno(), size)
+        except OSError as error:
+            self._file.close()
+            raise OSError(error.errno, "this emulated board is in use", str(path)) from None
 
     def read(self, at: int, n: int) -> bytes:
         """Return n octets from `at` on; OutOfFlash."""
@@ -49,6 +62,7 @@ class Flash:
     def close(self) -> None:
         """Let go of the file, which stays."""
         self._octets.close()
+        self._file.close()
 
     def _check(self, at: int, n: int) -> None:
         if not 0 <= at <= at + n <= self.size:

@@ -158,3 +158,12 @@ with flashed(Path({str(tmp_path)!r}), {{"main.py": main}}) as board:
     while process.exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert not process.exists()
+
+
+def test_flash_of_a_board_is_its_owners_alone_and_of_one_run_at_a_time(tmp_path: Path) -> None:
+    with EmulatedBoard(BOARD, folder=tmp_path) as board:
+        assert board.flash.path.stat().st_mode & 0o077 == 0
+        with pytest.raises(OSError, match="in use"):
+            EmulatedBoard(BOARD, folder=tmp_path)
+    with EmulatedBoard(BOARD, folder=tmp_path) as board:
+        assert board.plugged

@@ -265,6 +265,15 @@ def test_readings_are_kept_while_the_cloud_cannot_be_reached(drive: Path, cloud:
     assert json.loads(lines[-1].removeprefix("summary ")) == {"accepted": 0, "queued": READINGS}
 
 
+def test_readings_are_kept_while_there_is_no_network(drive: Path) -> None:
+    text = (drive / "settings.toml").read_text()
+    (drive / "settings.toml").write_text(text.replace('"home"', '""'))
+    with board(drive) as device:
+        lines = device.rest()
+    assert "Wi-Fi -> No network with that ssid" in lines[0]
+    assert json.loads(lines[-1].removeprefix("summary ")) == {"accepted": 0, "queued": READINGS}
+
+
 # -- TLS ------------------------------------------------------------------------------------------
 
 

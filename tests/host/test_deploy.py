@@ -339,6 +339,18 @@ def test_command_copies_sources_and_code_py_to_a_circuitpython_drive(
     assert f"0 files copied, 0 octets; {len(files)} unchanged" in capsys.readouterr().out
 
 
+def test_command_keeps_the_users_code_and_fills_an_empty_settings_toml(
+    drive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (drive / "settings.toml").write_bytes(b"")  # as CircuitPython makes it
+    (drive / "code.py").write_text("# my sensor")
+    run(add_deploy, "deploy", "--board", "UM_FEATHERS3", "--drive", drive, "--cloud", "aws")
+    files = on_drive(drive)
+    assert files["code.py"] == (FIRMWARE / "code.py").read_bytes()
+    assert files["code.py.old"] == b"# my sensor" and b"ONEBUF_" in files["settings.toml"]
+    assert "code.py.old" in capsys.readouterr().out
+
+
 def test_a_drive_gets_what_changed_and_loses_what_is_not_needed(drive: Path) -> None:
     deploy_drive.deploy(drive, relative(1))
     report = deploy_drive.deploy(drive, relative(2))
