@@ -38,9 +38,12 @@ def compiled(bits: int, folder: Path) -> Path:
     copy = folder / "tests"
     shutil.copytree(ROOT / "tests" / "device", copy / "device")
     shutil.copy(ROOT / "tests" / "run.py", copy)
-    for path in (copy / "device").glob("*.py"):
-        attributes = r"(?<=\.)_[A-Za-z]\w*|(?<=    def )_[a-z]\w*"  # some tests look inside
-        path.write_text(re.sub(attributes, lambda m: names.get(m[0], m[0]), path.read_text()))
+    attributes = re.compile(r"(?<=\.)_[A-Za-z]\w*|(?<=    def )_[a-z]\w*")
+    for path in (copy / "device").glob("*.py"):  # some look inside
+        text = path.read_text()
+        theirs = {name: name for name in re.findall(r"self\.(_\w+)", text)}
+        known = {**names, **theirs}
+        path.write_text(attributes.sub(lambda m, known=known: known.get(m[0], m[0]), text))
     return copy
 
 
