@@ -19,7 +19,7 @@ _ENOTCONN = const(-107)  # poll() without start()
 
 _TIMEOUT_MS = const(30000)
 
-# The states; from _OPENING on a request or connect() is under way, in the order of _STEPS.
+# The states; from _OPENING on a request or connect() is under way.
 _CLOSED = const(0)
 _OPEN = const(1)
 _OPENING = const(2)

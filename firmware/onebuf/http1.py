@@ -11,11 +11,9 @@ from micropython import const
 
 from onebuf import message, scan, span
 
-_EPROTO = const(-71)  # not HTTP/1.x as RFC 9112 has it
 _EMSGSIZE = const(-90)  # more than the buffer, or than a limit below
 _ENODATA = const(-61)  # the peer closed in the middle of the response
 _ECONNRESET = const(-104)  # the peer closed before the first octet of it
-_ENOENT = const(-2)  # no such field
 
 _ECANCELED = const(-125)  # the sink gave up
 

@@ -1,6 +1,6 @@
 """Ranges of octets: `buf, a, e` stands for buf[a] to buf[e-1]. Nothing but quote() allocates.
 
-What a reader of HTTP needs: tokens and text (RFC 9110 section 5), numbers (RFC 9112).
+What a writer of heads needs: tokens and text (RFC 9110 section 5), authorities, escapes.
 """
 
 OCTETS = (bytes, bytearray, memoryview)  # what a payload may be
