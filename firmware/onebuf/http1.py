@@ -11,21 +11,40 @@ from micropython import const
 
 from onebuf import message, scan, span
 
+_ENOENT = const(-2)
 _EMSGSIZE = const(-90)  # more than the buffer, or than a limit below
 _ENODATA = const(-61)  # the peer closed in the middle of the response
 _ECONNRESET = const(-104)  # the peer closed before the first octet of it
 
 _ECANCELED = const(-125)  # the sink gave up
 
-_CHUNKED = const(2)  # flags, as in message
+# Marks, flags and steps, as in scan and message.
+_POS = const(1)
+_END = const(2)
+_PART_N = const(5)
+_STATUS = const(7)
+_FLAGS = const(8)
+_LENGTH = const(9)
+_OFF = const(11)
+_N = const(12)
+_INTERIMS = const(13)
+_AT = const(14)
+_FIELDS = const(15)
+_STEP = const(16)
+_SIZE = const(17)
+
+_KEEP = const(1)
+_CHUNKED = const(2)
 _NO_CONTENT = const(8)
 _SINK = const(16)
 _TRAILER = const(32)
 
-_INTERIM = const(8)  # 1xx responses before the final one (RFC 9110 section 15.2)
-_CONTENT = const(11)  # a step
-_DONE = const(0)  # message says that it is complete, or that the sink is to be called
-_POUR = const(15)
+_DONE = const(0)
+_TO_SCAN = const(1)
+_TO_CONTENT = const(11)
+_TO_SINK = const(15)
+
+_MOST_INTERIMS = const(8)  # 1xx responses before the final one (RFC 9110 section 15.2)
 
 
 class Request:
@@ -146,18 +165,20 @@ class Response:
 
     at            off       off+n  pos     end
     | head        | content | gap  | not yet parsed |  feed(n) says that n octets were laid at end
-    The gap, chunked framing that is parsed (RFC 9112 section 7.1), is closed by feed(). The marks:
-    0 state of the step, 1 pos, 2 end, 3 the end of what a head may take, 4 where the line, name or
-    value begins, 5 its octets, 6 fields so far, 7 status, 8 flags, 9 Content-Length + 1 or 0,
-    10 octets of content to come, 11 off, 12 n, 13 interim responses allowed yet, 14 at, 15 the
-    first field, 16 the step to go on with, 17 the size of buf, 18 field_n.
+    The gap, chunked framing that is parsed (RFC 9112 section 7.1), is closed by feed().
+
+    The marks are _STATE of the step, _POS, _END, _LIMIT: the end of what a head may take, _PART:
+    where a line, name or value begins, _PART_N: its octets, _COUNT of fields so far, _STATUS,
+    _FLAGS, _LENGTH: Content-Length + 1, or 0, _LEFT: octets of content to come, _OFF, _N,
+    _INTERIMS: 1xx responses allowed yet, _AT, _FIELDS: where the first begins, _STEP to go on
+    with, _SIZE of buf.
     """
 
     def __init__(self, buf):
         self.buf = buf
         self.field_n = 0  # length of the value that field() found last
-        self._m = array("i", bytes(76))
-        self._m[17] = len(buf)
+        self._m = array("i", bytes(72))
+        self._m[_SIZE] = len(buf)
         self.start(0)
 
     def start(self, at: int, no_content: bool = False, sink=None):
@@ -167,9 +188,9 @@ class Response:
         than the buffer; it returns None, or a negative int to give up.
         """
         m = self._m
-        m[2] = m[14] = self.end = self.off = at
-        m[8] = (_NO_CONTENT if no_content else 0) + (_SINK if sink else 0)
-        m[13] = _INTERIM
+        m[_END] = m[_AT] = self.end = self.off = at
+        m[_FLAGS] = (_NO_CONTENT if no_content else 0) + (_SINK if sink else 0)
+        m[_INTERIMS] = _MOST_INTERIMS
         self._sink = sink
         message.start(self.buf, m, scan.WORDS)
         self._result = self.n = self.status = 0
@@ -184,45 +205,46 @@ class Response:
         m = self._m
         w = scan.WORDS
         steps = message.STEPS
-        m[2] += n
-        r = m[16]
+        m[_END] += n
+        r = m[_STEP]
         while r > 0:
             r = steps[r](b, m, w)
-            if r == 0 and m[16] == _POUR:
+            if r == 0 and m[_STEP] == _TO_SINK:
                 r = self._pour(m)
         if r == 0:
-            r = m[7] if m[16] == _DONE else self._more(m)
-        self.end = m[2]
-        self.status = m[7]
-        self.off = m[11]
-        self.n = m[12]
+            r = m[_STATUS] if m[_STEP] == _DONE else self._more(m)
+        self.end = m[_END]
+        self.status = m[_STATUS]
+        self.off = m[_OFF]
+        self.n = m[_N]
         self._result = r
         # not after an error, octets that nobody asked for, or if the head says so
-        self.keep_alive = r >= 0 and m[8] & 1 == 1 and (r == 0 or m[2] == m[1])
+        self.keep_alive = r >= 0 and m[_FLAGS] & _KEEP == _KEEP and (r == 0 or m[_END] == m[_POS])
         return r
 
     def _pour(self, m):
         """Call the sink, and go on behind what it took."""
-        self.status = m[7]
-        self.off = m[11]
-        self.n = m[12]
-        m[16] = _CONTENT
-        return _CONTENT if (self._sink(self.buf, m[1] - m[5], m[5]) or 0) >= 0 else _ECANCELED
+        self.status = m[_STATUS]
+        self.off = m[_OFF]
+        self.n = m[_N]
+        m[_STEP] = _TO_CONTENT
+        r = self._sink(self.buf, m[_POS] - m[_PART_N], m[_PART_N]) or 0
+        return _TO_CONTENT if r >= 0 else _ECANCELED
 
     def _more(self, m):
         """More octets are needed: 0, or -EMSGSIZE."""
-        if m[16] > 1 or m[8] & _TRAILER:
+        if m[_STEP] > _TO_SCAN or m[_FLAGS] & _TRAILER:
             message.close(m)
-        return 0 if m[2] < m[17] else _EMSGSIZE
+        return 0 if m[_END] < m[_SIZE] else _EMSGSIZE
 
     def feed_eof(self) -> int:
         """The peer has closed. Returns the status: complete; or -errno."""
         m = self._m
         if not self._result:
-            if m[16] == _CONTENT and not m[8] & _CHUNKED and not m[9]:
-                self._result = m[7]
+            if m[_STEP] == _TO_CONTENT and not m[_FLAGS] & _CHUNKED and not m[_LENGTH]:
+                self._result = m[_STATUS]
             else:
-                seen = m[2] > m[14] or m[13] < _INTERIM
+                seen = m[_END] > m[_AT] or m[_INTERIMS] < _MOST_INTERIMS
                 self._result = _ENODATA if seen else _ECONNRESET
         self.keep_alive = False
         return self._result
@@ -232,9 +254,30 @@ class Response:
 
         name is in lower case; of several fields of that name it is the first.
         """
-        a = scan.find(self.buf, self._m, name, len(name))
-        self.field_n = self._m[18]
-        return a
+        b = self.buf
+        m = self._m
+        n = len(name)
+        a = m[_FIELDS]
+        while a + n < m[_OFF]:
+            i = 0
+            while i < n and name[i] == (b[a] | 32 if 64 < b[a] < 91 else b[a]):
+                a += 1
+                i += 1
+            found = i == n and b[a] == 58
+            e = a + 1
+            while e < m[_OFF] and b[e] != 10:
+                e += 1
+            if found:
+                a += 1
+                e -= 1
+                while a < e and (b[a] == 32 or b[a] == 9):
+                    a += 1
+                while e > a and (b[e - 1] == 32 or b[e - 1] == 9):
+                    e -= 1
+                self.field_n = e - a
+                return a
+            a = e + 1
+        return _ENOENT
 
     def number(self, name: bytes) -> int:
         """The value of a field that is 1*DIGIT; -1 if it is absent or anything else."""

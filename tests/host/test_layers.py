@@ -193,7 +193,7 @@ def test_every_negative_result_has_the_name_and_number_of_the_errno_table() -> N
     numbers: dict[str, int] = {}
     for path in MODULES:
         for name, value in constants(path):
-            if re.fullmatch(r"_E[A-Z0-9]+", name):
+            if value < 0 and re.fullmatch(r"_E[A-Z0-9]+", name):
                 assert strerror(value).split(":")[0] == name[1:], (path, name)
                 numbers[name] = value
     assert len(numbers) >= 10 and len(set(numbers.values())) == len(numbers)
@@ -208,6 +208,19 @@ def test_outcomes_that_other_modules_repeat_have_the_numbers_of_outcome() -> Non
         if name[1:] in outcome and not name.startswith("_E")
     }
     assert repeated == {name: outcome[name[1:]] for name in repeated}
+
+
+def test_marks_flags_and_steps_have_one_number_in_all_modules_of_the_parser() -> None:
+    numbers: dict[str, int] = {}
+    for module in ("scan", "message", "http1"):
+        own = dict(constants(FIRMWARE / "onebuf" / f"{module}.py"))
+        assert {name: numbers.get(name, value) for name, value in own.items()} == own
+        numbers.update(own)
+    steps = Device(FIRMWARE).load("onebuf.message").STEPS
+    called = {name: n for name, n in numbers.items() if name[:4] == "_TO_" and n < len(steps)}
+    assert len(called) == len(steps) - 1
+    for name, n in called.items():
+        assert steps[n].__name__.strip("_") == name[4:].lower()
 
 
 @pytest.mark.parametrize("way", size.CLOUDS)
