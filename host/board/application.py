@@ -45,18 +45,22 @@ class Application:
     def __init__(self, settings: Settings, heap: int) -> None:
         runtime = micropython.find(BITS)
         self.control, control = os.pipe()
+        heard, self._heard = os.pipe()
         banner = f"MicroPython v{runtime.version}; {settings.machine} (emulated)"
-        told = json.dumps({**asdict(settings), "control": control, "banner": banner})
+        told = json.dumps(
+            {**asdict(settings), "control": control, "heard": heard, "banner": banner}
+        )
         own = ("-X", f"heapsize={heap + _OWN_HEAP}", str(_DEVICE / "repl.py"))
         self._process = subprocess.Popen(
             (*runtime.argv, *own),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(control,),
+            pass_fds=(control, heard),
             env={**os.environ, "ONEBUF_BOARD": told, "TZ": "UTC"},
         )
         os.close(control)
+        os.close(heard)
         assert self._process.stdin and self._process.stdout
         self._input, self.output = self._process.stdin.fileno(), self._process.stdout.fileno()
         for descriptor in (self._input, self.output, self.control):
@@ -64,6 +68,7 @@ class Application:
         self._said = b""
         self._asked: list[str] = []
         self._booting, self._runs, self._interrupted = True, False, False
+        self._unheard = False  # code runs, whose end has not been heard
         self.cooked = True  # `\n` is sent as `\r\n`
         self.started = False  # the file system is mounted
 
@@ -102,6 +107,7 @@ class Application:
         self._process.kill()
         self._process.wait()
         os.close(self.control)
+        os.close(self._heard)
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
@@ -112,8 +118,11 @@ class Application:
         self._asked += [line.decode() for line in lines if not self._understood(line.decode())]
 
     def _understood(self, line: str) -> bool:
-        if line in ("x", "r"):
-            self.started, self._runs = True, line == "x"
+        if line == "x":
+            self.started = self._runs = self._unheard = True
+        elif line == "r":
+            self._runs = False
+            self._acknowledge()
         elif line in ("raw", "cooked"):
             self.cooked = self._runs = line == "cooked"
         elif line == "repl":
@@ -122,6 +131,13 @@ class Application:
         else:
             return False
         return True
+
+    def _acknowledge(self) -> None:
+        """No signal follows, so the REPL may read again: one would cost it an octet."""
+        if self._unheard:
+            self._unheard = False
+            with contextlib.suppress(OSError):  # it has gone
+                os.write(self._heard, b"\n")
 
     def _type(self, octets: bytes) -> None:
         with contextlib.suppress(OSError):  # full, as the chip's own buffer can be
@@ -136,7 +152,7 @@ class Application:
         until = self._busy_ns() + _BUSY_NS
         while self._runs and not self._waits() and self._busy_ns() < until and not self.ended():
             time.sleep(0.001)
-        self._update()  # if it has ended meanwhile, SIGINT would cost the REPL an octet
+        self._update()
         self._interrupted = self._booting and not self._runs
         if self._runs:
             self._process.send_signal(signal.SIGINT)

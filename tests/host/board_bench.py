@@ -6,10 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from mpremote.transport import TransportError  # type: ignore[import-untyped]
 from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
 
 from host import boards, flash_image
@@ -18,15 +17,13 @@ from host.board.firmware import stand_in
 
 BOARD = boards.load("ESP32_GENERIC")
 _TIMEOUT_S = 60
-_ANSWER_S = 15
-_ATTEMPTS = 3  # a Ctrl-C that meets the end of a program costs an octet, for which mpremote waits
 
 
-def tool(name: str, *arguments: object, timeout_s: float = _TIMEOUT_S) -> str:
+def tool(name: str, *arguments: object) -> str:
     """What esptool or mpremote print, run as a user does; AssertionError if it fails."""
     argv = [sys.executable, "-m", name, *map(str, arguments)]
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -34,9 +31,6 @@ def tool(name: str, *arguments: object, timeout_s: float = _TIMEOUT_S) -> str:
 
 def mpremote(board: EmulatedBoard, *arguments: object) -> str:
     """What mpremote prints, connected to the board."""
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(subprocess.TimeoutExpired):
-            return tool("mpremote", "connect", board.port, *arguments, timeout_s=_ANSWER_S)
     return tool("mpremote", "connect", board.port, *arguments)
 
 
@@ -81,16 +75,9 @@ def on_flash(board: EmulatedBoard) -> dict[str, bytes]:
 @contextmanager
 def session(board: EmulatedBoard, soft_reset: bool = True) -> Iterator[SerialTransport]:
     """mpremote's transport, in the raw REPL."""
-    for left in reversed(range(_ATTEMPTS)):
-        transport = SerialTransport(board.port, board.board.serial_baud, timeout=_ANSWER_S)
-        try:
-            transport.enter_raw_repl(soft_reset=soft_reset)
-            break
-        except TransportError:
-            transport.close()
-            if not left:
-                raise
+    transport = SerialTransport(board.port, board.board.serial_baud)
     try:
+        transport.enter_raw_repl(soft_reset=soft_reset)
         yield transport
         transport.exit_raw_repl()
     finally:

@@ -42,8 +42,8 @@ def heard(port: serial.Serial, until: bytes) -> bytes:
 def typed(board: EmulatedBoard, text: bytes, until: bytes) -> bytes:
     """What a person reads who types that at the friendly REPL."""
     with serial.Serial(board.port) as port:
-        port.write(b"\r")
-        heard(port, b">>> ")
+        port.write(b"'be' + 'fore'\r")
+        heard(port, b"before'\r\n>>> ")  # not the prompt of a board that has just started
         port.write(text)
         return heard(port, until)
 

@@ -5,9 +5,9 @@
 It runs on MicroPython's unix port, which has neither raw REPL nor soft reset; here they are as
 shared/runtime/pyexec.c and ports/esp32/main.c have them. What only the host can do is asked for
 on the descriptor `control`, a line each: `x`: code runs, and Ctrl-C is a signal from now on;
-`r`: it ended; `repl`: Ctrl-C is an octet while no code runs; `raw`: it is one, and what is printed
-is not for a terminal; `cooked`: it is again; `rtc S`: the clock is S seconds ahead of the host's;
-`reset`, `soft raw`, `soft friendly`.
+`r`: it ended, which the host acknowledges on the descriptor `heard`; `repl`: Ctrl-C is an octet
+while no code runs; `raw`: it is one, and what is printed is not for a terminal; `cooked`: it is
+again; `rtc S`: the clock is S seconds ahead of the host's; `reset`, `soft raw`, `soft friendly`.
 """
 
 import gc
@@ -26,6 +26,7 @@ _A, _B, _C, _D, _E = 1, 2, 3, 4, 5  # with Ctrl
 
 settings = json.loads(os.getenv("ONEBUF_BOARD"))
 _control = open(settings["control"], "wb")
+_heard = open(settings["heard"], "rb")
 _stdin = sys.stdin.buffer
 _out = sys.stdout.buffer.write
 _main = {"__name__": "__main__"}  # what boot.py, main.py and the REPL share
@@ -50,16 +51,30 @@ def leave(text):
 
 def run(source, name, mode):
     """Run the user's code; an exception is kept for show(). True: it asked for a soft reset."""
+    reset = False
     try:
-        tell("x")
-        exec(compile(source, name, mode), _main)
-    except SystemExit:
-        return True
-    except BaseException as error:
-        _said.append(error)
-    finally:
-        tell("r")
-    return False
+        try:
+            tell("x")
+            exec(compile(source, name, mode), _main)
+        except SystemExit:
+            reset = True
+        except BaseException as error:
+            _said.append(error)
+        ended()
+    except KeyboardInterrupt:  # it came as the code ended
+        ended()
+    return reset
+
+
+def ended():
+    """Tell it, and wait until the host has heard: a signal before that costs the REPL nothing."""
+    while True:
+        try:
+            tell("r")
+            _heard.read(1)
+            return
+        except KeyboardInterrupt:
+            pass
 
 
 def show():
@@ -85,10 +100,7 @@ def run_file(name):
 
 def octet():
     """Wait for the next one from the line."""
-    try:
-        got = _stdin.read(1)
-    except KeyboardInterrupt:  # it was sent while code ran
-        return _C
+    got = _stdin.read(1)
     if not got:
         sys.exit()  # the host is gone
     return got[0]
@@ -222,17 +234,10 @@ def paste_mode():
 
 def serve(raw):
     """Boot, and serve the raw or the friendly REPL until a soft reset."""
-    reset = False
-    try:
-        reset = run_file("boot.py") or (not raw and run_file("main.py"))
-    except KeyboardInterrupt:  # it came as the code ended
-        pass
+    reset = run_file("boot.py") or (not raw and run_file("main.py"))
     tell("repl")
     while not reset:
-        try:
-            reset = raw_repl() if raw else friendly_repl()
-        except KeyboardInterrupt:
-            continue
+        reset = raw_repl() if raw else friendly_repl()
         if not reset:
             raw = not raw
     _out(b"MPY: soft reboot\r\n")
