@@ -162,6 +162,10 @@ class AzureCloud:
         """Add a shared access policy that may act for every device of `hub`."""
         self.registry.add_policy(self._hub(hub), name, sas.key_bytes(key))
 
+    def remove_hub(self, hub: str) -> None:
+        """Delete a hub; its name is then answered as any other that is not one of Azure's."""
+        self.hubs.remove(self._hub(hub))
+
     def remove_device(self, hub: str, device_id: str) -> None:
         """Remove the device and the messages that wait for it."""
         self.registry.remove_device(hub, device_id)

@@ -69,6 +69,10 @@ class Hubs:
         """Return the hub's name as it was given, None if there is no such hub."""
         return self._names.get(host.lower())
 
+    def remove(self, name: str) -> None:
+        """The hub is not there any more; what it has received stays."""
+        del self._names[name.lower()]
+
     def answer(self, call: Call, hub: str) -> Answer:
         """Check path, method, version, who calls and whether he may, then serve the call."""
         try:

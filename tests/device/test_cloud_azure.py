@@ -53,11 +53,17 @@ def plain(device_id="dev-01", properties=None, system=None):
     return Azure(HUB, device_id, None, properties, system or {})
 
 
-def uplink(cloud, clock, *statuses):
+def answer(status, content=b""):
+    fields = b"Retry-After: 7\r\n" if status == 429 else b""
+    head = b"HTTP/1.1 %d Any\r\n%sContent-Length: %d\r\n\r\n"
+    return head % (status, fields, len(content)) + content
+
+
+def uplink(cloud, clock, *answers):
+    """Each answer is a status or octets."""
     events = []
-    for number in statuses:
-        fields = b"Retry-After: 7\r\n" if number == 429 else b""
-        events += [REQUEST, b"HTTP/1.1 %d Any\r\n%sContent-Length: 0\r\n\r\n" % (number, fields)]
+    for each in answers:
+        events += [REQUEST, answer(each) if isinstance(each, int) else each]
     client = Client(ScriptTransport(events), bytearray(1024), cloud.host, cloud.port)
     return Uplink(client, cloud, Queue(500), Backoff(1000, 4000), lambda: 65535, clock)
 
@@ -252,6 +258,24 @@ def test_a_device_that_the_hub_does_not_know_is_gone_and_its_records_stay():
     assert u.forward() == 0 and cloud.gone
     assert len(u.queue) == 1 and u.rejected == 0 and u.wait_ms == 1000
     assert u.forward() == 1 and not cloud.gone
+
+
+def test_a_hub_that_is_not_there_any_more_is_gone_and_the_records_stay():
+    for text in (
+        b"<HTML><BODY><h2>Bad Request - Invalid Hostname</h2></BODY></HTML>",
+        b'{"Message":"ErrorCode:ArgumentInvalid;Requested Host is not supported"}',
+    ):
+        cloud = Azure(HUB, "d")
+        u = uplink(cloud, None, answer(400, text))
+        u.queue.push(b"x")
+        assert u.forward() == 0 and cloud.gone and len(u.queue) == 1 and u.rejected == 0
+
+
+def test_a_request_that_is_refused_is_not_kept_because_the_record_names_a_host():
+    cloud = Azure(HUB, "d")
+    u = uplink(cloud, None, 400)
+    u.queue.push(b'{"Host":"this is what lies in the buffer behind the answer, and Host again"}' * 4)
+    assert u.forward() == 0 and not cloud.gone and len(u.queue) == 0 and u.rejected == 1
 
 
 def test_a_token_is_renewed_at_80_percent_of_its_life():

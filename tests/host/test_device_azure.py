@@ -480,16 +480,7 @@ def test_message_too_long_for_the_buffer_can_be_got_rid_of(runtime: str, keyed: 
 def test_application_when_its_device_is_moved_goes_on_at_the_other_hub_and_loses_nothing(
     runtime: str, keyed: World
 ) -> None:
-    port = keyed.cloud.port
-    keyed.azure.dps.retry_after_s = 0
-    keyed.configure(
-        cloud="azure",
-        settings={"key": KEY, "port": port},
-        dps={**keyed.config["dps"], "port": port},
-        clock={"servers": []},
-        readings=20,
-        period_ms=100,
-    )
+    application(keyed, readings=20)
     with running(runtime, str(FIRMWARE / "main.py"), keyed.folder) as device:
         while " -> 204 " not in device.line():
             pass
@@ -501,3 +492,33 @@ def test_application_when_its_device_is_moved_goes_on_at_the_other_hub_and_loses
     assert set(hubs) == {HUB, OTHER_HUB} and hubs == sorted(hubs, key=[HUB, OTHER_HUB].index)
     readings = [json.loads(text)["seq"] for _, text in keyed.received()]
     assert readings == list(range(20))
+
+
+@on_every_runtime
+def test_application_when_its_hub_was_deleted_meanwhile_asks_for_another_and_loses_nothing(
+    runtime: str, keyed: World
+) -> None:
+    application(keyed, readings=12)
+    kept = keyed.folder / "azure.json"
+    kept.write_text(json.dumps({"hub": HUB, "device_id": DEVICE}))
+    keyed.azure.move_enrollment(DEVICE, OTHER_HUB)
+    keyed.azure.remove_hub(HUB)
+    with running(runtime, str(FIRMWARE / "main.py"), keyed.folder) as device:
+        assert any(" -> 400 " in line for line in device.lines())
+    received = [(hub, json.loads(text)["seq"]) for hub, text in keyed.received()]
+    assert received == [(OTHER_HUB, n) for n in range(12)]
+    assert json.loads(kept.read_text()) == {"hub": OTHER_HUB, "device_id": DEVICE}
+
+
+def application(world: World, **config: Any) -> None:
+    """config.json for firmware/main.py and a device with a key."""
+    port = world.cloud.port
+    world.azure.dps.retry_after_s = 0
+    world.configure(
+        cloud="azure",
+        settings={"key": KEY, "port": port},
+        dps={**world.config["dps"], "port": port},
+        clock={"servers": []},
+        period_ms=100,
+        **config,
+    )

@@ -33,7 +33,7 @@ class Azure:
             raise ValueError("device_id")
         self.host = hub
         self.port = port
-        self.gone = False  # the hub does not know the device: provision it again
+        self.gone = False  # the hub, or the device there: provision it again
         self.max_payload = 262144  # octets, less what the properties take of them
         self._authority = span.authority(hub, port)
         self._path = b"/devices/" + span.quote(octets)
@@ -64,10 +64,12 @@ class Azure:
         """Judge the answer to a publish, by its status (PROTOCOLS.md 3.7).
 
         401: a new token may help. 404: the device is not, or no longer, at this hub; the record is
-        kept for the hub where it will be.
+        kept for the hub where it will be. 400 with "Invalid Hostname", as http.sys has it, or
+        "Requested Host is not supported": the hub itself is not there any more, so likewise.
         """
         status = reply.status
-        self.gone = status == 404
+        e = reply.off + reply.n
+        self.gone = status == 404 or (status == 400 and reply.buf.find(b"Host", reply.off, e) > 0)
         if status == 401 and self._key is not None:
             return outcome.REAUTH
         return outcome.RETRY if self.gone else outcome.from_status(status)
