@@ -168,6 +168,12 @@ def test_a_device_id_that_no_hub_can_have_is_refused():
         raises(ValueError, plain, "a" + c)
 
 
+def test_a_token_that_would_be_dead_when_it_is_made_is_refused():
+    for life_s in (0, -1):
+        raises(ValueError, Azure, HUB, "d", KEY, None, {}, life_s)
+    assert Azure(HUB, "d", KEY, life_s=1).refresh(Request(bytearray(1024)), EXPIRY) == 1
+
+
 def test_what_is_no_key_is_refused_before_anything_is_sent_and_not_shown():
     for key in ("", "AAAA", "A", "AAECAwQFBgcICQoLDA0O", "QUFB" * 22, "*" * 40 + "a"):
         text = str(raises(ValueError, Azure, HUB, "d", key))

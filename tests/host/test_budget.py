@@ -33,8 +33,8 @@ CLOUD_BUDGETS = {
     "AWS, certificate": 1_360,
     "AWS, SigV4": 8_000,
     "AWS, custom authorizer": 2_224,
-    "Azure, certificate": 1_920,
-    "Azure, SAS": 6_080,
+    "Azure, certificate": 1_888,
+    "Azure, SAS": 6_048,
     "Alibaba Cloud, secret": 5_120,
     "IBM Watson IoT, token": 2_128,
 }

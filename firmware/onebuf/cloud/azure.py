@@ -31,6 +31,8 @@ class Azure:
                 octets = b""
         if not 0 < len(octets) <= 128:
             raise ValueError("device_id")
+        if life_s < 1:
+            raise ValueError("life_s")
         self.host = hub
         self.port = port
         self.gone = False  # the hub, or the device there: provision it again
@@ -87,7 +89,7 @@ class Azure:
             n = len(value)
             good = span.token_end(value, 0, n) == n if prefix else span.is_text(value, 0, n)
             if not name or not good or span.token_end(key, 0, len(key)) < len(key):
-                raise ValueError("property: characters")
+                raise ValueError("properties")
             self.max_payload -= n + len(name) if prefix else n
             self._fields.append((key, value))
 
