@@ -15,7 +15,8 @@ Settings are read from config.json; certificates are DER files beside it:
     wifi                         what Wifi takes, {"ssid": ..., "key": ...}; without it boot.py is
                                  to bring the network up
     clock                        what Clock takes: {} for pool.ntp.org; SAS and SigV4 need the time
-    dps                          Azure: what DPS takes, or group_key instead of key; and port
+    dps                          Azure: what DPS takes, or group_key instead of key; and port. A
+                                 key here is the hub's too
     period_ms, readings          how often and how many; 0 readings: for ever
     budget_ms                    how long one forwarding may take, 60,000
     watchdog_ms                  machine.WDT; longer than what nobody can feed it in: resolving a

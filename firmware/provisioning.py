@@ -16,39 +16,57 @@ def assignment(config, transport, wifi, buf, clock, make_cloud):
 
     OSError: not yet, and a device that sleeps deeply is not to wait for it awake.
     """
-    from onebuf.provision.azure_dps import load
+    from onebuf.provision.azure_dps import derived_key, load
 
+    given = config["dps"]
+    if "group_key" in given:
+        given["key"] = derived_key(given.pop("group_key"), given["registration_id"])
+    if "key" in given:  # it is the hub's too
+        config["settings"].setdefault("key", given["key"])
     found = load(ASSIGNMENT)
     backoff = Backoff(2000, 300_000)
     while not found:
-        found = provision(config, transport, buf, clock, make_cloud)
+        found, wait_s = provision(config, transport, buf, clock, make_cloud)
         if not found:
             if "sleep" in config:
                 raise OSError("not provisioned yet")
-            transport.sleep_ms(backoff.next_ms(random16()))
+            transport.sleep_ms(max(wait_s * 1000, backoff.next_ms(random16())))
             if wifi:
                 wifi.connect()
     return found
 
 
 def provision(config, transport, buf, clock, make_cloud):
-    """Ask the service once, and keep its answer in the file: that; or None, and why is printed."""
+    """Ask the service once, and keep its answer in the file: that; or None, and why is printed.
+
+    And how many seconds the service bids to wait before it is asked again.
+    """
     from onebuf.provision import azure_dps as dps
 
     given = dict(config["dps"])
     client = Client(transport, buf, dps.HOST, given.pop("port", 443))
-    if "group_key" in given:
-        given["key"] = dps.derived_key(given.pop("group_key"), given["registration_id"])
     try:
         found = dps.DPS(client, clock=clock, **given).register()
         make_cloud(config, found)  # refuses what it cannot work with
-        if found != dps.load(ASSIGNMENT):
-            dps.save(ASSIGNMENT, found)
-        return found
-    except (dps.ProvisioningError, ValueError) as error:
+        keep(dps, found)
+        return found, 0
+    except dps.ProvisioningError as error:
         print("provisioning:", error)
+        return None, error.wait_s
+    except ValueError as error:
+        print("provisioning:", error)
+        return None, 0
     finally:
         client.close()
+
+
+def keep(dps, found):
+    """Keep it in the file, if it is news. A device whose flash is full works all the same."""
+    try:
+        if found != dps.load(ASSIGNMENT):
+            dps.save(ASSIGNMENT, found)
+    except OSError as error:
+        print("provisioning: not kept:", error)
 
 
 def follow(uplink, config, make_cloud) -> bool:
@@ -59,7 +77,7 @@ def follow(uplink, config, make_cloud) -> bool:
         return False
     client = uplink.client
     client.close()
-    assigned = provision(config, client.transport, client.buf, uplink.clock, make_cloud)
+    assigned = provision(config, client.transport, client.buf, uplink.clock, make_cloud)[0]
     uplink.signed = False  # the buffer was another's meanwhile
     if assigned:
         uplink.cloud = make_cloud(config, assigned)

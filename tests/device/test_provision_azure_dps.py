@@ -232,11 +232,16 @@ def test_the_operation_is_polled_as_often_as_retry_after_says():
     assert transport.connects == 1
 
 
-def test_a_service_that_bids_to_wait_for_long_is_left():
-    for waits in (("86400",), ("60", "60", "2")):
+def test_a_service_that_bids_to_wait_for_long_is_left_and_says_how_long():
+    for waits, wait_s in ((("86400",), 86400), (("60", "60", "2"), 2), (("999999",), 86400)):
         answers = [assigning("Retry-After: %s\r\n" % wait) for wait in waits]
         e = raises(ProvisioningError, lambda: register(*answers, assigned()))
-        assert e.again
+        assert e.again and e.wait_s == wait_s
+    c = client(error(429, 429001, "not now", "Retry-After: 600\r\n"))
+    e = raises(ProvisioningError, DPS(c, SCOPE, DEVICE).register)
+    assert (e.code, e.again, e.wait_s) == (429001, True, 600)
+    for reply in (error(401, 401002), final(status="failed"), SILENCE):
+        assert raises(ProvisioningError, lambda: register(reply)).wait_s == 0
 
 
 def test_an_answer_at_once_is_taken():

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography import x509
@@ -23,6 +24,7 @@ from host import x509_files
 from host.certs import Authority
 from host.cloud.azure import HUB, ID_SCOPE, AzureCloud
 from host.cloud.server import Running, serve
+from host.shim import Device
 
 OTHER_HUB = "MyOtherHub.azure-devices.net"
 DEVICE = "sensor-01"
@@ -510,13 +512,63 @@ def test_application_when_its_hub_was_deleted_meanwhile_asks_for_another_and_los
     assert json.loads(kept.read_text()) == {"hub": OTHER_HUB, "device_id": DEVICE}
 
 
+@on_every_runtime
+def test_application_with_the_groups_key_alone_provisions_and_publishes(
+    runtime: str, world: World
+) -> None:
+    world.azure.enroll_group("group", key=KEY)
+    world.configure(dps={**world.config["dps"], "group_key": KEY})
+    application(world, readings=2)
+    with running(runtime, str(FIRMWARE / "main.py"), world.folder) as device:
+        device.lines()
+    assert [hub for hub, _ in world.received()] == [HUB, HUB]
+    assert KEY not in (world.folder / "azure.json").read_text()
+
+
+def test_application_when_its_flash_takes_no_file_publishes_all_the_same(keyed: World) -> None:
+    (keyed.folder / "azure.json").mkdir()
+    application(keyed, readings=2)
+    with running("micropython-32", str(FIRMWARE / "main.py"), keyed.folder) as device:
+        lines = device.lines()
+    assert any(line.startswith("provisioning: not kept: ") for line in lines)
+    assert len(keyed.received()) == 2
+
+
+@pytest.mark.parametrize("result", [0, -6, 401])
+def test_hub_when_it_was_not_heard_of_for_long_is_asked_for_again(
+    result: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provisioning = Device(FIRMWARE).load("provisioning")
+    asked: list[object] = []
+    monkeypatch.setattr(provisioning, "provision", lambda *_: asked.append(1) or (None, 0))
+    uplink = mock.Mock(result=result)
+    uplink.cloud.gone = False
+    for done in range(12):
+        uplink.backoff.done = done
+        provisioning.follow(uplink, {}, None)
+    assert len(asked) == (3 if result < 0 else 0)
+
+
+def test_device_when_the_service_bids_to_wait_leaves_it_alone_for_so_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    provisioning = Device(FIRMWARE).load("provisioning")
+    answers = iter([(None, 600), (None, 0), ({"hub": HUB, "device_id": DEVICE}, 0)])
+    monkeypatch.setattr(provisioning, "provision", lambda *_: next(answers))
+    transport = mock.Mock()
+    assert provisioning.assignment({"dps": {}}, transport, None, None, None, None)["hub"] == HUB
+    first, second = (call.args[0] for call in transport.sleep_ms.call_args_list)
+    assert first == 600_000 and 0 <= second <= 4000
+
+
 def application(world: World, **config: Any) -> None:
     """config.json for firmware/main.py and a device with a key."""
     port = world.cloud.port
     world.azure.dps.retry_after_s = 0
     world.configure(
         cloud="azure",
-        settings={"key": KEY, "port": port},
+        settings={"port": port},
         dps={**world.config["dps"], "port": port},
         clock={"servers": []},
         period_ms=100,

@@ -16,6 +16,7 @@ _ECANCELED = const(-125)
 _POLLS = const(40)
 _SHORTEST_S = const(2)  # the service takes five polls in ten seconds
 _PATIENCE_S = const(120)  # of waits, in all
+_DAY_S = const(86400)
 _OPERATION = const(128)  # octets of an operation ID
 _LIFE_S = const(3600)  # of a SAS token
 _MOST = const(4096)  # octets of an answer's content; 700 without a payload of its own
@@ -25,13 +26,14 @@ class ProvisioningError(Exception):
     """The service did not assign a hub; str() says why, in its words.
 
     code: its error code, six digits; else the HTTP status, or -errno. again: whether another
-    attempt, later, may end better.
+    attempt, later, may end better. wait_s: what its Retry-After says, a day at the most; or 0.
     """
 
-    def __init__(self, text, code, again):
+    def __init__(self, text, code, again, wait_s=0):
         super().__init__(text)
         self.code = code
         self.again = again
+        self.wait_s = wait_s
 
 
 class DPS:
@@ -84,7 +86,9 @@ class DPS:
             self._client.transport.sleep_ms(s * 1000)
         final = status in (_EMSGSIZE, _ECANCELED) or (400 <= status < 500 and status != 429)
         text = "%d %s" % (status, answer.get("message") or state)
-        raise ProvisioningError(text, answer.get("errorCode") or status, not final)
+        wait = self._client.response.number(b"retry-after") if status > 0 else 0
+        wait = min(max(wait, 0), _DAY_S)
+        raise ProvisioningError(text, answer.get("errorCode") or status, not final, wait)
 
     def _corrected(self, status):
         return self._clock and self._clock.correct(status, self._client.response)
