@@ -280,7 +280,7 @@ def test_a_hub_that_is_not_there_any_more_is_gone_and_the_records_stay():
 def test_a_request_that_is_refused_is_not_kept_because_the_record_names_a_host():
     cloud = Azure(HUB, "d")
     u = uplink(cloud, None, 400)
-    u.queue.push(b'{"Host":"this is what lies in the buffer behind the answer, and Host again"}' * 4)
+    u.queue.push(b'{"Host":"this lies in the buffer behind the answer"}' * 6)
     assert u.forward() == 0 and not cloud.gone and len(u.queue) == 0 and u.rejected == 1
 
 

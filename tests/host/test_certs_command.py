@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from devices import MICROPYTHONS, ROOT, command
 
 from host import cli, x509_files
@@ -35,6 +36,13 @@ INTERMEDIATE = "certs/azure-iot-test-only.intermediate.cert.pem"
 FULL_CHAIN = "certs/device-01-full-chain.cert.pem"
 DEVICE_KEY = "private/device-01.key.pem"
 USAGE = 2
+BASIC = ExtensionOID.BASIC_CONSTRAINTS.dotted_string
+KEY_USAGE = ExtensionOID.KEY_USAGE.dotted_string
+EXTENDED_USAGE = ExtensionOID.EXTENDED_KEY_USAGE.dotted_string
+KEY_ID = ExtensionOID.SUBJECT_KEY_IDENTIFIER.dotted_string
+ISSUER_KEY_ID = ExtensionOID.AUTHORITY_KEY_IDENTIFIER.dotted_string
+NETSCAPE_COMMENT = "2.16.840.1.113730.1.13"
+NETSCAPE_TYPE = "2.16.840.1.113730.1.1"
 TIMEOUT_S = 20
 
 DEVICE = """\
@@ -184,6 +192,98 @@ def test_self_signed_certificate_when_openssl_reads_it_is_what_azure_shows(tmp_p
     strict = ("verify", "-x509_strict", "-purpose", "sslclient")
     cert = tmp_path / "device-cert.pem"
     assert openssl(*strict, "-CAfile", cert, cert).endswith("OK\n")
+
+
+def extensions(certificate: x509.Certificate) -> dict[str, tuple[Any, bool]]:
+    """What each extension says, by its OID; whether it is critical."""
+    return {each.oid.dotted_string: (each.value, each.critical) for each in certificate.extensions}
+
+
+def loaded(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def key_of(path: Path) -> x509_files.PrivateKey:
+    return x509_files.read_key(path.read_bytes(), lambda: b"1234")
+
+
+@NEEDS_OPENSSL
+def test_self_signed_certificate_when_openssl_certifies_the_same_key_has_the_same_extensions(
+    tmp_path: Path,
+) -> None:
+    key_file, cert = tmp_path / "device-key.pem", tmp_path / "device-cert.pem"
+    # The words of the seed, but for the size of the key.
+    making = "req -outform PEM -x509 -sha256 -newkey rsa:2048 -days 30 -extensions usr_cert"
+    usage = ("-addext", "extendedKeyUsage=clientAuth", "-subj", "/CN=my-x509-device")
+    openssl(*making.split(), *usage, "-keyout", key_file, "-out", cert, "-passout", "pass:1234")
+    theirs, ours = loaded(cert), x509_files.self_signed("my-x509-device", key_of(key_file), 30)
+    said, expected = extensions(ours), extensions(theirs)
+    expected.pop(NETSCAPE_COMMENT, None)  # OpenSSL 1.1 has it, 3 has not
+    # Each names itself as its issuer: in the seed by its key, by OpenSSL 3.0 by its number.
+    own, by = said.pop(ISSUER_KEY_ID)[0], expected.pop(ISSUER_KEY_ID)[0]
+    assert own.key_identifier == said[KEY_ID][0].digest
+    assert by == own or by.authority_cert_serial_number == theirs.serial_number
+    assert said == expected and len(said) == 3
+    assert ours.subject.public_bytes() == theirs.subject.public_bytes()
+    assert ours.version == theirs.version and ours.serial_number.bit_length() > 120
+    label = key_file.read_bytes().splitlines()[0]
+    assert x509_files.key_pem(key_of(key_file), b"1234").splitlines()[0] == label
+
+
+# Where ours say less than the tutorial's: how deep the chain may go, and what mail would need.
+NARROWER = ({BASIC}, {BASIC}, {KEY_USAGE, EXTENDED_USAGE, NETSCAPE_COMMENT, NETSCAPE_TYPE})
+# The sections of azure-iot-sdk-c's tools/CACertificates/openssl_root_ca.cnf, which the tutorial
+# that the seed points to has its reader take.
+TUTORIAL_CA = """\
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid:always,issuer
+basicConstraints = critical, CA:true
+keyUsage = critical, digitalSignature, cRLSign, keyCertSign
+"""
+TUTORIAL_DEVICE = """\
+basicConstraints = CA:FALSE
+nsCertType = client, email
+nsComment = "OpenSSL Generated Client Certificate"
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid,issuer
+keyUsage = critical, nonRepudiation, digitalSignature, keyEncipherment
+extendedKeyUsage = clientAuth, emailProtection
+"""
+
+
+@NEEDS_OPENSSL
+def test_chain_when_openssl_certifies_the_same_keys_as_in_the_tutorial_has_the_same_extensions(
+    tmp_path: Path,
+) -> None:
+    certs("chain", "--cn", "device-01", "--key-type", "rsa2048", "--out", tmp_path)
+    device, between, root = x509_files.read_certificates((tmp_path / FULL_CHAIN).read_bytes())
+    keys = [
+        tmp_path / "private" / f"{name}.key.pem"
+        for name in (
+            "azure-iot-test-only.root.ca",
+            "azure-iot-test-only.intermediate",
+            "device-01",
+        )
+    ]
+    sections = (TUTORIAL_CA, TUTORIAL_CA, TUTORIAL_DEVICE)
+    above: tuple[object, ...] = ("-signkey", keys[0])
+    for ours, key, section, narrower in zip(
+        (root, between, device), keys, sections, NARROWER, strict=True
+    ):
+        request, given, cert = (tmp_path / f"{key.stem}.{end}" for end in ("csr", "ext", "pem"))
+        given.write_text(section)
+        name = f"/{ours.subject.rfc4514_string()}"
+        openssl("req", "-new", "-sha256", "-key", key, "-subj", name, "-out", request)
+        words = ("x509", "-req", "-sha256", "-days", 30, "-in", request, "-extfile", given)
+        openssl(*words, *above, "-out", cert)
+        above = ("-CA", cert, "-CAkey", key, "-CAcreateserial")
+        said, expected = extensions(ours), extensions(loaded(cert))
+        assert narrower == {
+            name for name in {*said, *expected} if said.get(name) != expected.get(name)
+        }
+    assert [extensions(each)[BASIC][0].path_length for each in (root, between)] == [1, 0]
+    assert list(extensions(device)[EXTENDED_USAGE][0]) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert extensions(device)[KEY_USAGE][0].digital_signature
 
 
 @NEEDS_OPENSSL
