@@ -22,6 +22,15 @@ _USAGES = {
     ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
     ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
 }
+_KEY_USAGES = {  # RFC 5280 4.2.1.3; the two that belong to keyAgreement are left out
+    "digital_signature": "digitalSignature",
+    "content_commitment": "nonRepudiation",
+    "key_encipherment": "keyEncipherment",
+    "data_encipherment": "dataEncipherment",
+    "key_agreement": "keyAgreement",
+    "key_cert_sign": "keyCertSign",
+    "crl_sign": "cRLSign",
+}
 _BROKEN_HASHES = ("md5", "sha1")
 _SMALLEST_RSA = 2048
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
@@ -33,6 +42,7 @@ _LABELS = {
     "key": "key",
     "signature": "signature",
     "ca": "CA",
+    "key_usage": "key usage",
     "extended_key_usage": "usage",
     "subject_alternative_names": "SAN",
     "subject_key_id": "key id",
@@ -79,6 +89,7 @@ def describe(certificate: x509.Certificate, now: datetime) -> Report:
         "signature": _signature_text(certificate),
         "ca": basic is not None and basic.ca,
         "path_length": basic.path_length if basic else None,
+        "key_usage": [_KEY_USAGES[each] for each in _key_usage(certificate)],
         "extended_key_usage": [_USAGES.get(oid, oid.dotted_string) for oid in usage or ()],
         "subject_alternative_names": [str(each.value) for each in names or ()],
         "subject_key_id": _colons(here.digest if here else None),
@@ -122,6 +133,12 @@ def _extension(certificate: x509.Certificate, kind: Any) -> Any:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def _key_usage(certificate: x509.Certificate) -> list[str]:
+    """Return what the key may be used for, as cryptography names it; [] without the extension."""
+    usage = _extension(certificate, x509.KeyUsage)
+    return [name for name in _KEY_USAGES if usage is not None and getattr(usage, name)]
 
 
 def _octets(number: int) -> bytes:
@@ -173,6 +190,9 @@ def _breaks(certificates: Sequence[x509.Certificate]) -> list[str]:
             found.append(f"certificate {number + 1} is no CA")
         elif basic.path_length is not None and basic.path_length < number - 1:
             found.append(f"certificate {number + 1} allows {basic.path_length} CAs below it")
+        usage = _key_usage(issuer)
+        if usage and "key_cert_sign" not in usage:
+            found.append(f"certificate {number + 1} may not sign certificates")
     return found
 
 
@@ -205,6 +225,9 @@ def _device_faults(certificate: x509.Certificate) -> list[str]:
     usage = _extension(certificate, x509.ExtendedKeyUsage)
     if usage is None or ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         found.append("extended key usage has no clientAuth")
+    signing = _key_usage(certificate)
+    if signing and "digital_signature" not in signing:
+        found.append("key usage has no digitalSignature")
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) != 1 or not is_registration_id(str(names[0].value)):
         found.append("the CN is no registration ID of DPS")

@@ -681,6 +681,7 @@ def test_inspect_when_openssl_is_asked_too_says_the_same(
     assert certificate["issuer"].startswith("CN=azure-iot-test-only intermediate ")
     assert certificate["days_left"] == 29
     assert certificate["extended_key_usage"] == ["clientAuth"]
+    assert certificate["key_usage"] == ["digitalSignature"]
     assert certificate["ca"] is False and certificate["key"] == "EC secp256r1"
 
 
@@ -691,6 +692,8 @@ def test_inspect_when_the_chain_is_whole_says_that_it_links_in_pem_and_text(
     assert found["chain"] == ["links"] and found["warnings"] == []
     lengths = [each["path_length"] for each in found["certificates"]]
     assert lengths == [None, 0, 1]
+    usages = [each["key_usage"] for each in found["certificates"]]
+    assert usages[1] == usages[2] == ["digitalSignature", "keyCertSign", "cRLSign"]
     certs("inspect", chain / FULL_CHAIN)
     text = capsys.readouterr().out
     assert "CA                 yes, path length 0\n" in text and "  chain: links\n" in text
@@ -754,6 +757,27 @@ def test_inspect_when_the_clouds_would_refuse_the_certificate_says_why(
         "certificate 1: extended key usage has no clientAuth",
         "certificate 1: the CN is no registration ID of DPS",
     ]
+
+
+@NEEDS_OPENSSL
+def test_inspect_when_a_key_may_not_sign_says_what_openssl_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root_key, root, key, leaf = (tmp_path / name for name in ("rk", "root", "k", "leaf"))
+    signs_not = ("-addext", "keyUsage=critical,keyEncipherment", "-newkey", "rsa:2048", "-nodes")
+    openssl("req", "-x509", *signs_not, "-keyout", root_key, "-out", root, "-subj", "/CN=root")
+    openssl(
+        *("req", "-x509", *signs_not, "-addext", "extendedKeyUsage=clientAuth", "-keyout", key),
+        *("-out", leaf, "-subj", "/CN=device-01", "-CA", root, "-CAkey", root_key),
+        *("-addext", "basicConstraints=CA:FALSE"),
+    )
+    said = openssl("verify", "-purpose", "sslclient", "-CAfile", root, leaf)
+    assert "invalid CA certificate" in said or "unsupported certificate purpose" in said
+    both = tmp_path / "both.pem"
+    both.write_bytes(leaf.read_bytes() + root.read_bytes())
+    (found,) = inspected(capsys, both)
+    assert "certificate 2 may not sign certificates" in found["chain"]
+    assert "certificate 1: key usage has no digitalSignature" in found["warnings"]
 
 
 @NEEDS_OPENSSL
