@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from azure.iot.device.common.auth.sastoken import RenewableSasToken
@@ -66,6 +67,21 @@ TELEMETRY_CHAIN = (
     " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
     """ -d '{"temperature": 30}' https://MyExampleHub.azure-devices.net"""
     "/devices/my-x509-device/messages/events?api-version=2020-03-13"
+)
+# The three commands of the document that name the version of 2019, their brackets still in them.
+TEMPLATES = (
+    "curl -L -i -X PUT --cert [path_to_your_device_cert] --key [path_to_your_device_private_key]"
+    " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
+    """ -d '{"registrationId": "[registration_id]"}' https://global.azure-devices-provisioning.net"""
+    "/[dps_id_scope]/registrations/[registration_id]/register?api-version=2019-03-31",
+    "curl -L -i -X GET --cert [path_to_your_device_cert] --key [path_to_your_device_private_key]"
+    " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
+    " https://global.azure-devices-provisioning.net/[dps_id_scope]/registrations/[registration_id]"
+    "/operations/[operation_id]?api-version=2019-03-31",
+    "curl -L -i -X POST --cert [path_to_your_device_cert] --key [path_to_your_device_private_key]"
+    " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
+    """ -d '{"temperature": 30}' https://[assigned_iot_hub_name].azure-devices.net"""
+    "/devices/[device_id]/messages/events?api-version=2020-03-13",
 )
 CURL_BY_HAND = "curl -L -i"
 
@@ -225,6 +241,34 @@ def test_curl_with_the_documents_commands_when_self_signed_registers_and_sends(
     [message] = cloud.messages("devices/my-x509-device/messages/events")
     assert (message.device, message.payload) == ("my-x509-device", b'{"temperature": 30}')
     assert message.properties == {"hub": HUB, "application": {}, "system": {}}
+
+
+@NEEDS_CURL
+@NEEDS_OPENSSL
+def test_curl_with_the_documents_templates_when_filled_in_registers_and_sends(
+    cloud: Running, chain: Path
+) -> None:
+    cloud.cloud.enroll("device-01", chain / "certs/device-01.cert.pem", device_id="pump#7")
+    cloud.cloud.verify_authority(chain / "certs/root.ca.cert.pem")
+    filled = {
+        "path_to_your_device_cert": "certs/device-01-full-chain.cert.pem",
+        "path_to_your_device_private_key": "private/device-01.key.pem",
+        "dps_id_scope": ID_SCOPE,
+        "registration_id": "device-01",
+    }
+    replies = []
+    for template in TEMPLATES:
+        for name, value in filled.items():
+            template = template.replace(f"[{name}]", value)
+        reply = run(cloud, chain, template)
+        replies.append(reply.line)
+        if reply.json:
+            filled["operation_id"] = reply.json["operationId"]
+            state = reply.json.get("registrationState", {})
+            filled["assigned_iot_hub_name"] = state.get("assignedHub", "").partition(".")[0]
+            filled["device_id"] = quote(state.get("deviceId", ""))
+    assert replies == ["HTTP/1.1 202 Accepted", "HTTP/1.1 200 OK", "HTTP/1.1 204 No Content"]
+    assert [message.device for message in cloud.messages()] == ["pump#7"]
 
 
 @NEEDS_CURL
