@@ -293,7 +293,7 @@ def test_a_disabled_enrolment_is_an_error_that_lasts():
     state = {"registrationId": DEVICE, "status": "disabled"}
     content = {"operationId": "", "status": "disabled", "registrationState": state}
     assert refusal(answer(200, content))[1:3] == (200, False)
-    assert refusal(assigning(), answer(200, content))[0].startswith("disabled")
+    assert refusal(assigning(), answer(200, content))[0] == "disabled"
 
 
 def test_a_failed_assignment_says_why():
@@ -326,7 +326,7 @@ def test_every_documented_error_is_one_with_its_code():
 def test_an_error_without_the_documented_content_is_one_of_its_status():
     for content in ("", "<html>", "[]", "null", "{}", b"\xff\xfe", '{"errorCode":', "7"):
         text, code, again, _ = refusal(answer(404, content))
-        assert text.startswith("404 ") and (code, again) == (404, False)
+        assert text == "404" and (code, again) == (404, False)
 
 
 def test_an_assignment_without_the_documented_content_is_an_error_that_may_pass():
@@ -348,7 +348,7 @@ def test_an_assignment_without_the_documented_content_is_an_error_that_may_pass(
 
 
 def test_no_answer_is_an_error_that_may_pass():
-    assert refusal(SILENCE)[1:3] == (_ETIMEDOUT, True)
+    assert refusal(SILENCE)[:3] == ("-110", _ETIMEDOUT, True)
     c = Client(ScriptTransport(), bytearray(1024), HOST, 443)
     e = raises(ProvisioningError, DPS(c, SCOPE, DEVICE).register)
     assert (e.code, e.again) == (_ECONNREFUSED, True)

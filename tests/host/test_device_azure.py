@@ -19,6 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from devices import FIRMWARE, RUNTIMES, Script, running
+from test_deep_sleep import Board
 
 from host import x509_files
 from host.certs import Authority
@@ -562,6 +563,25 @@ def test_device_when_the_service_bids_to_wait_leaves_it_alone_for_so_long(
     assert first == 600_000 and 0 <= second <= 4000
 
 
+def test_device_that_sleeps_deeply_waits_for_its_enrolment_follows_its_hub_and_loses_nothing(
+    keyed: World,
+) -> None:
+    azure = keyed.azure
+    application(keyed, queue={"folder": "queue"}, sleep={"forward_every": 1}, period_ms=60_000)
+    azure.disable_enrollment(DEVICE)
+    board = Board(keyed.folder)
+    assert "provisioning: disabled" in board.wake().lines
+    azure.disable_enrollment(DEVICE, False)
+    for _ in range(2):
+        board.wake()
+    azure.move_enrollment(DEVICE, OTHER_HUB)
+    azure.remove_hub(HUB)
+    for _ in range(2):
+        board.wake()
+    received = [(hub, json.loads(text)["seq"]) for hub, text in keyed.received()]
+    assert received == [(HUB, 0), (HUB, 1), (HUB, 2), (OTHER_HUB, 3), (OTHER_HUB, 4)]
+
+
 def application(world: World, **config: Any) -> None:
     """config.json for firmware/main.py and a device with a key."""
     port = world.cloud.port
@@ -571,6 +591,5 @@ def application(world: World, **config: Any) -> None:
         settings={"port": port},
         dps={**world.config["dps"], "port": port},
         clock={"servers": []},
-        period_ms=100,
-        **config,
+        **{"period_ms": 100, **config},
     )

@@ -30,7 +30,7 @@ class ProvisioningError(Exception):
     """
 
     def __init__(self, text, code, again, wait_s=0):
-        super().__init__(text)
+        super().__init__(text.strip())
         self.code = code
         self.again = again
         self.wait_s = wait_s
@@ -85,7 +85,7 @@ class DPS:
                 break
             self._client.transport.sleep_ms(s * 1000)
         final = status in (_EMSGSIZE, _ECANCELED) or (400 <= status < 500 and status != 429)
-        text = "%d %s" % (status, answer.get("message") or state)
+        text = "%d %s" % (status, answer.get("message") or state or "")
         wait = self._client.response.number(b"retry-after") if status > 0 else 0
         wait = min(max(wait, 0), _DAY_S)
         raise ProvisioningError(text, answer.get("errorCode") or status, not final, wait)
@@ -132,7 +132,7 @@ def _assignment(status, state):
     assigned = {"hub": state.get("assignedHub"), "device_id": state.get("deviceId")}
     if status == "assigned" and is_assignment(assigned):
         return assigned
-    text = "%s %s" % (status, state.get("errorMessage"))
+    text = "%s %s" % (status, state.get("errorMessage") or "")
     again = status != "failed" and status != "disabled"
     raise ProvisioningError(text, state.get("errorCode") or 200, again)
 
