@@ -133,6 +133,14 @@ def test_a_head_too_long_for_the_buffer_leaves_nothing_to_settle():
     raises(ValueError, c2d.complete)
 
 
+def test_a_lock_with_an_endless_name_is_none():
+    c2d = receiver(MESSAGE.replace(LOCK, b"x" * 126), 204)[0]
+    assert c2d.receive() == 200 and c2d.complete() == 204
+    c2d = receiver(MESSAGE.replace(LOCK, b"x" * 127))[0]
+    assert c2d.receive() == 200
+    raises(ValueError, c2d.complete)
+
+
 def test_a_lock_with_characters_that_a_path_has_not_is_encoded():
     c2d, u = receiver(MESSAGE.replace(LOCK, b"a b/\xff"), 204)
     c2d.receive()

@@ -8,6 +8,7 @@ from micropython import const
 from onebuf import span
 
 _EMSGSIZE = const(-90)
+_LOCK = const(128)  # octets of a lock token; the service's have 36
 
 
 class CloudToDevice:
@@ -31,7 +32,7 @@ class CloudToDevice:
         status = self._request(b"GET", b"", timeout_ms)
         reply = self._uplink.client.response
         a = reply.field(b"etag") if status == 200 or status == _EMSGSIZE else -1
-        if a >= 0:
+        if a >= 0 and reply.field_n <= _LOCK:
             token = bytes(reply.buf[a : a + reply.field_n]).strip(b'"')
             self._lock = token and b"/" + span.quote(token)
         return status
