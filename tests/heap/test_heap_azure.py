@@ -59,6 +59,13 @@ def test_whatever_the_hub_answers_takes_no_heap():
             assert u.cloud.gone == (status == 404)
 
 
+def test_a_hub_that_is_not_there_any_more_takes_no_heap():
+    for key in (None, KEY):
+        u = uplink(answer(400, b"", b"<h2>Bad Request - Invalid Hostname</h2>"), key)
+        locked(lambda: _forward(u, 5))
+        assert u.cloud.gone and u.rejected == u.accepted == 0 and len(u.queue) > 0
+
+
 def test_a_token_that_is_refused_takes_no_heap_until_connect_makes_another():
     u = uplink(error(401), KEY)
     locked(lambda: _forward(u, 1))
