@@ -84,11 +84,15 @@ class DPS:
             if patience < 0:
                 break
             self._client.transport.sleep_ms(s * 1000)
+        raise self._refusal(status, answer)
+
+    def _refusal(self, status, answer):
+        """The error for an answer, or none, that ended it."""
         final = status in (_EMSGSIZE, _ECANCELED) or (400 <= status < 500 and status != 429)
-        text = "%d %s" % (status, answer.get("message") or state or "")
+        text = "%d %s" % (status, answer.get("message") or answer.get("status") or "")
         wait = self._client.response.number(b"retry-after") if status > 0 else 0
         wait = min(max(wait, 0), _DAY_S)
-        raise ProvisioningError(text, answer.get("errorCode") or status, not final, wait)
+        return ProvisioningError(text, answer.get("errorCode") or status, not final, wait)
 
     def _corrected(self, status):
         return self._clock and self._clock.correct(status, self._client.response)
