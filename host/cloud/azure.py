@@ -19,7 +19,7 @@ from host.certs import LOCAL_HOSTS, Authority, Pair
 from host.cloud import azure_c2d, azure_curl, azure_x509, sas
 from host.cloud.azure_curl import PORT
 from host.cloud.azure_dps import HOST as DPS_HOST
-from host.cloud.azure_dps import ID_SCOPE, Provisioning
+from host.cloud.azure_dps import ID_SCOPE, Provisioning, check_name
 from host.cloud.azure_hub import Hubs
 from host.cloud.azure_registry import (
     AUTHORITY,
@@ -112,9 +112,10 @@ class AzureCloud:
 
         `device_id` is empty for the registration ID, `hub` for the first; ValueError.
         """
+        name = check_name(registration_id)
         kind, material = _attested_by(certificate, key)
         hub = self._hub(hub)
-        self.registry.enroll(Enrollment(registration_id, kind, material, hub, device_id=device_id))
+        self.registry.enroll(Enrollment(name, kind, material, hub, device_id=device_id))
 
     def enroll_group(
         self,
@@ -123,13 +124,18 @@ class AzureCloud:
         key: str | None = None,
         hub: str = "",
     ) -> None:
-        """Add an enrolment group: by the certificate that issues, or the key that derives."""
+        """Add an enrolment group: by the CA that issues, or the key that derives; ValueError."""
+        name = check_name(name)
         kind, material = _attested_by(certificate, key)
+        if kind == CERTIFICATE:
+            azure_x509.check_authority(material)
         self.registry.enroll(Enrollment(name, kind, material, self._hub(hub), grouped=True))
 
     def verify_authority(self, certificate: bytes | Path, hub: str = "") -> None:
-        """Upload a CA certificate as a verified one, to DPS or to `hub`."""
-        self.registry.add_authority(_der(certificate), self._hub(hub) if hub else DPS)
+        """Upload a CA certificate as a verified one, to DPS or to `hub`; ValueError."""
+        made = _der(certificate)
+        azure_x509.check_authority(made)
+        self.registry.add_authority(made, self._hub(hub) if hub else DPS)
 
     def disable_enrollment(self, name: str, disabled: bool = True) -> None:
         self.registry.enroll(replace(self._enrollment(name), enabled=not disabled))

@@ -222,6 +222,13 @@ class Provisioning:
         return "Retry-After", str(self.retry_after_s)
 
 
+def check_name(text: str) -> str:
+    """Return a registration ID or the name of an enrolment; ValueError if it can be none."""
+    if not _REGISTRATION_ID.fullmatch(text):
+        raise ValueError(f"{text!r}: 1 to 128 of A-Z a-z 0-9 - . _ :, the last no . _ :")
+    return text
+
+
 def _check_content(call: Call, registration_id: str) -> None:
     if media_type(call) != "application/json":
         raise Refused(415000, "The Content-Type must be application/json")
@@ -237,9 +244,10 @@ def _check_content(call: Call, registration_id: str) -> None:
 
 
 def _registration_id(text: str) -> str:
-    if not _REGISTRATION_ID.fullmatch(text):
-        raise Refused(ARGUMENT_INVALID, "Invalid registration ID")
-    return text.lower()
+    try:
+        return check_name(text).lower()
+    except ValueError:
+        raise Refused(ARGUMENT_INVALID, "Invalid registration ID") from None
 
 
 def _disabled(registration_id: str) -> Answer:

@@ -31,6 +31,17 @@ def der(data: bytes) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
+def check_authority(certificate: bytes) -> None:
+    """ValueError unless `certificate` is a CA's (RFC 5280 section 4.2.1.9)."""
+    try:
+        extensions = x509.load_der_x509_certificate(certificate).extensions
+        authority = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except _BAD:
+        authority = False
+    if not authority:
+        raise ValueError("not the certificate of a CA")
+
+
 def check_client(leaf: bytes, name: str, now: float) -> None:
     """CertificateError unless `leaf` is for clients, in date, and its CN is `name` exactly."""
     if common_name(leaf) != name:

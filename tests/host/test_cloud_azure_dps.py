@@ -214,6 +214,32 @@ def test_group_certificate_when_two_groups_fit_the_device_is_in_its_own(
     assert state["x509"] == {"enrollmentGroupId": "b"} and state["assignedHub"] == OTHER_HUB
 
 
+def test_enrolment_when_no_device_could_ever_use_it_is_refused(azure: AzureCloud) -> None:
+    root = Issued("root", ca=True)
+    for name in ("", "a b", "a.", "a/b", "\u00e9", "x" * 129):
+        for enroll in (azure.enroll, azure.enroll_group):
+            with pytest.raises(ValueError):
+                enroll(name, key=KEY)
+    leaf = Issued("dev-1", root).der
+    with pytest.raises(ValueError, match="CA"):
+        azure.enroll_group("group", leaf)
+    with pytest.raises(ValueError, match="CA"):
+        azure.verify_authority(leaf)
+    assert code(register(azure, Authorization=token(KEY))) == 404201
+
+
+def test_individual_certificate_when_any_of_its_chain_is_verified_is_taken_with_that_chain(
+    azure: AzureCloud,
+) -> None:
+    root = Issued("root", ca=True)
+    between = Issued("between", root, ca=True)
+    leaf = Issued("dev-1", between)
+    azure.enroll("dev-1", leaf.der)
+    azure.verify_authority(between.der)
+    assert code(register(azure, chain=(leaf.der,))) == 401002
+    assert register(azure, chain=(leaf.der, between.der)).status == 202
+
+
 # -- Keys ----------------------------------------------------------------------------------------
 
 
