@@ -465,6 +465,26 @@ def test_lock_when_it_was_lost_is_told_and_the_message_comes_again(
 
 
 @on_every_runtime
+def test_message_when_its_way_is_cut_comes_again_and_throttling_is_told(
+    runtime: str, keyed: World
+) -> None:
+    with keyed.device(runtime) as device:
+        provisioned(device)
+        keyed.azure.send(HUB, DEVICE, b"hello")
+        for fault, results in (("truncate", range(-200, 0)), ("reset(body)", range(-200, 0))):
+            keyed.cloud.faults.add(fault)
+            assert device.call("receive")["result"] in results
+            assert device.call("receive")["result"] == 204, "it is locked"
+            keyed.time.shift_s += 61
+        keyed.cloud.faults.add("throttle(7),error(503)")
+        assert [device.call("receive")["result"] for _ in range(2)] == [429, 503]
+        assert device.call("receive")["body"] == "hello"
+        keyed.cloud.faults.add("error(500)")
+        assert [device.call("settle", "complete")["result"] for _ in range(2)] == [500, 204]
+    assert keyed.azure.waiting(HUB, DEVICE) == []
+
+
+@on_every_runtime
 def test_message_too_long_for_the_buffer_can_be_got_rid_of(runtime: str, keyed: World) -> None:
     with keyed.device(runtime) as device:
         provisioned(device)
