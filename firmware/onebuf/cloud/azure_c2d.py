@@ -1,6 +1,14 @@
 """Azure IoT Hub: cloud-to-device messages over HTTPS ("Receive Device Bound Notification").
 
 Standard tier; Azure wants 25 minutes or more between two looks.
+
+    messages = CloudToDevice(uplink)
+    if messages.receive() == 200:
+        r = uplink.client.response
+        act(r.buf, r.off, r.n)
+        messages.complete()
+
+The publish's head is written anew afterwards, which takes heap: by connect(), if it is locked.
 """
 
 from micropython import const
