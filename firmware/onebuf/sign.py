@@ -1,7 +1,8 @@
 """HMAC (RFC 2104) over the runtime's hashlib; hex, base64 (RFC 4648) and Azure's SAS.
 
-MicroPython's hash objects and digests take heap: a signature costs 384 bytes of it, so clouds sign
-rarely and keep the result in the head. Keys never leave this module in an exception.
+MicroPython's hash objects and digests take heap: a signature costs 352 bytes of it where a word
+has 32 bits, so clouds sign rarely and keep the result in the head. Keys never leave this module in
+an exception.
 """
 
 import hashlib
@@ -18,39 +19,48 @@ class HMAC:
     """A key made ready, once: 160 octets of RAM; each digest() is two hashes, no more."""
 
     def __init__(self, name: str, key):
-        """name: md5, sha1 or sha256, as the runtime's hashlib has it. ValueError: it has not.
-
-        CircuitPython has no md5.
-        """
-        try:
-            if name not in ("md5", "sha1", "sha256"):
-                raise ValueError
-            begin(name, b"")
-        except (AttributeError, ValueError):
-            raise ValueError("hash: md5, sha1 or sha256, if the runtime has it")
-        self._name = name
+        """name: md5, sha1 or sha256, as the runtime's hashlib has it. ValueError: it has not."""
+        self._begin = h = hasher(name)
         if len(key) > _BLOCK:
-            key = begin(name, key).digest()
+            key = h(key).digest()
         self._inner = inner = bytearray(_BLOCK)
         self._outer = outer = bytearray(_BLOCK)
-        for i in range(_BLOCK):
-            c = key[i] if i < len(key) else 0
-            inner[i] = c ^ 0x36
-            outer[i] = c ^ 0x5C
+        _pad(inner, outer, key, len(key))
 
     def digest(self, data) -> bytes:
         """The HMAC of data, octets."""
-        h = begin(self._name, self._inner)
+        h = self._begin(self._inner)
         h.update(data)
         inner = h.digest()
-        h = begin(self._name, self._outer)
+        h = self._begin(self._outer)
         h.update(inner)
         return h.digest()
 
 
-def begin(name, data):
-    """A hash that has taken data: of MicroPython's hashlib, or of CircuitPython's."""
-    return getattr(hashlib, name)(data) if hasattr(hashlib, name) else hashlib.new(name, data)
+# viper: ptr8 ptr8 ptr8 int -> int
+def _pad(inner, outer, key, n):
+    """Lay key, n octets, into both blocks, filled up with zeros and masked (RFC 2104 section 2).
+
+    Compiled for the board's processor where the build knows it (see scan).
+    """
+    i = 0
+    while i < _BLOCK:
+        c = key[i] if i < n else 0
+        inner[i] = c ^ 0x36
+        outer[i] = c ^ 0x5C
+        i += 1
+    return 0
+
+
+def hasher(name: str):
+    """What begins a hash with some octets. ValueError: none that HMAC takes, or not here."""
+    if name in ("md5", "sha1", "sha256"):
+        if hasattr(hashlib, name):
+            return getattr(hashlib, name)
+        if hasattr(hashlib, "new"):  # CircuitPython's, which has no md5
+            hashlib.new(name)
+            return lambda data: hashlib.new(name, data)
+    raise ValueError("hash: md5, sha1 or sha256")
 
 
 def put_hex(data, buf, off: int) -> int:

@@ -83,7 +83,7 @@ class AWSSigV4(aws.AWS):
 
 
 def _digest(data):
-    return hexlify(sign.begin("sha256", data).digest())
+    return hexlify(sign.hasher("sha256")(data).digest())
 
 
 def stamp(now: int) -> bytes:
