@@ -1,4 +1,5 @@
-"""AWS IoT Core's data endpoint over HTTPS: publishing and device shadows (PROTOCOLS 1.1 to 1.5).
+"""AWS IoT Core's data endpoint over HTTPS: publishing, what was retained of it, device shadows
+(PROTOCOLS 1.1 to 1.5).
 
 Invariant: what the real endpoint refuses is refused here with its status, error name and body
 form. Where no source settles a point, the choice is strict and stands beside the code.
@@ -23,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from host.certs import LOCAL_HOSTS, Authority, Pair
-from host.cloud import aws_publish, sigv4
+from host.cloud import aws_publish, aws_retained, sigv4
 from host.cloud.aws_authorizer import Authorizers
 from host.cloud.aws_publish import Refused
 from host.cloud.aws_registry import EVERYTHING, Principal, Registry
@@ -124,6 +125,9 @@ class AWSCloud:
             if is_shadow_path(call.path):
                 status, document = self.shadows.answer(call, caller)
                 return _answer(status, document, _trace())
+            if aws_retained.is_retained_path(call.path):
+                found = aws_retained.document(call, caller, self.store, self.registry)
+                return _answer(200, found, _trace())
             self._publish(call, caller)
         except Refused as refused:
             return self.error(refused.status, refused.message)

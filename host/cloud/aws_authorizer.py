@@ -85,7 +85,7 @@ class Authorizers:
         rows = self._store.execute(query, (name, _digest(token)))
         if not rows:
             raise _forbidden()
-        return Principal(_policy(name, token), rows[0][0], shadows=False)
+        return Principal(_policy(name, token), rows[0][0], data=False)
 
     def _verified_token(self, name: str, given: Callable[[str], str | None]) -> str:
         """Return the token, of which nothing is known but that its signature is good."""

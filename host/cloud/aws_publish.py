@@ -43,7 +43,7 @@ def message(call: Call, device: str) -> Message:
         raise Refused(404, "Not Found")
     if call.method != "POST":
         raise Refused(405, "Method Not Allowed")
-    topic = _topic(_decoded(call.path[len(_PREFIX) :]))
+    topic = _topic(decoded(call.path[len(_PREFIX) :]))
     query = _query(call.query)
     retain = _choice(query, "retain", ("false", "true")) == 1
     if retain and topic.startswith("$"):
@@ -53,7 +53,7 @@ def message(call: Call, device: str) -> Message:
     return Message(device, topic, call.body, qos, retain, properties, call.now)
 
 
-def _decoded(text: str) -> str:
+def decoded(text: str) -> str:
     """Return `text` percent-decoded once; + stays what it is."""
     if _BAD_ESCAPE.search(text):
         raise Refused(400, "Invalid percent-encoding")
@@ -83,7 +83,7 @@ def _topic(topic: str) -> str:
 
 def _query(query: str) -> dict[str, str]:
     pairs = [part.partition("=")[::2] for part in query.split("&") if part]
-    parameters = {_decoded(name): _decoded(value) for name, value in pairs}
+    parameters = {decoded(name): decoded(value) for name, value in pairs}
     if len(parameters) != len(pairs):
         raise Refused(400, "A query parameter is given twice")
     return parameters

@@ -34,7 +34,7 @@ class Principal:
     policy: str  # the key of its topic filters: a fingerprint, an access key, a token
     device: str  # its name in the messages
     thing: str | None = None  # a certificate's; no other thing's shadow is in its reach
-    shadows: bool = True  # False: a custom authorizer's, which serves the Publish API only
+    data: bool = True  # False: a custom authorizer's, which serves the Publish API only
 
 
 class Registry:

@@ -98,7 +98,7 @@ class Shadows:
     def _check_policy(self, caller: Principal, thing: str, topic: str) -> None:
         # AWS's usual policy names ${iot:Connection.Thing.ThingName}: a certificate's own thing.
         own = caller.thing in (None, thing)
-        if not (caller.shadows and own and self._registry.allows(caller.policy, topic)):
+        if not (caller.data and own and self._registry.allows(caller.policy, topic)):
             raise Rejected(403, "Forbidden")
 
     def _update(self, call: Call, thing: str, name: str) -> Document:

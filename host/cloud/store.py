@@ -84,6 +84,12 @@ class Store:
         rows = self.execute(query, (topic,))
         return _message(rows[0]) if rows and rows[0][2] else None
 
+    def all_retained(self) -> list[Message]:
+        """Return the retained messages of all topics, in the order of the topics."""
+        topics = self.execute("SELECT DISTINCT topic FROM messages WHERE retain ORDER BY topic")
+        found = (self.retained(topic) for (topic,) in topics)
+        return [message for message in found if message is not None]
+
     def close(self) -> None:
         with self._lock:
             self._database.close()

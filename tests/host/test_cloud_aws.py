@@ -396,6 +396,58 @@ def test_retained_message_when_published_is_kept_until_an_empty_one_comes(
     assert store.retained("a") is None
 
 
+def test_boto3_reads_back_what_was_retained_until_an_empty_message_deletes_it(
+    signed: Running,
+) -> None:
+    client = iot_data(signed)
+    before = time.time()
+    user = [{"unit": "°C"}]
+    client.publish(topic="room 1/é", qos=1, retain=True, payload=b"\0\xff", userProperties=user)
+    client.publish(topic="room 1/é", qos=0, payload=b"passes by")
+    answer = client.get_retained_message(topic="room 1/é")
+    assert (answer["topic"], answer["payload"], answer["qos"]) == ("room 1/é", b"\0\xff", 1)
+    assert json.loads(answer["userProperties"]) == user
+    assert before - 1 < answer["lastModifiedTime"] / 1000 < time.time() + 1
+    client.publish(topic="room 1/é", qos=1, retain=True, payload=b"")
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_retained_message(topic="room 1/é")
+
+
+def test_boto3_pages_through_the_retained_messages_that_its_policy_names(
+    signed: Running,
+) -> None:
+    client = iot_data(signed)
+    for number in range(5):
+        client.publish(topic=f"mine/{number}", retain=True, payload=b"x" * number)
+    client.publish(topic="yours", retain=True, payload=b"x")
+    signed.cloud.registry.add_key(ACCESS_KEY, Secret(SECRET_KEY), ["mine/#"])
+    pages = list(client.get_paginator("list_retained_messages").paginate(maxResults=2))
+    topics = [[topic["topic"] for topic in page["retainedTopics"]] for page in pages]
+    assert topics == [["mine/1", "mine/2"], ["mine/3", "mine/4"]]
+    assert pages[1]["retainedTopics"][1]["payloadSize"] == 4
+    with pytest.raises(botocore.exceptions.ClientError, match="ForbiddenException"):
+        client.get_retained_message(topic="yours")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("GET", "/retainedMessage?maxResults=200", 200),
+        ("GET", "/retainedMessage?maxResults=201", 400),
+        ("GET", "/retainedMessage?maxResults=0", 400),
+        ("GET", "/retainedMessage?nextToken=%FF", 400),
+        ("GET", "/retainedMessage/%FF", 400),
+        ("GET", "/retainedMessage/none", 404),
+        ("GET", "/retainedMessages", 404),
+        ("DELETE", "/retainedMessage/none", 405),
+    ],
+)
+def test_retained_messages_when_asked_for_wrongly_are_refused(
+    cloud: Running, method: str, target: str, status: int
+) -> None:
+    assert exchange(cloud, target, b"", method).status == status
+
+
 # -- Who may --------------------------------------------------------------------------------------
 
 

@@ -222,6 +222,7 @@ def test_custom_authorizer_when_it_asks_for_a_shadow_gets_403(cloud: Running) ->
     fields = {NAME: "open@a=b,c-d", "X-Token": "plain"}
     reply = exchange(cloud, "/things/lamp-1/shadow", fields, "GET")
     assert (reply.status, reply.json["message"]) == (403, "Forbidden")
+    assert exchange(cloud, "/retainedMessage", fields, "GET").status == 403
 
 
 def test_authorizer_when_its_key_or_name_is_not_allowed_is_not_registered(
