@@ -186,6 +186,28 @@ def test_a_call_is_sent_no_third_time():
         assert sent(u).count(b"GET ") == 2 and clock.asked == [403, 403]
 
 
+def test_a_refusal_that_no_clock_explains_is_sent_no_second_time():
+    for status in (400, 404, 409, 429, 500, 503):
+        u = uplink(AWSSigV4(HOST, "t", "AK", "secret"), answer(status), clock=Clock(0, NOW))
+        assert Shadow(u, "thing").update(b"{}") == status
+        assert sent(u).count(b"POST ") == 1
+
+
+def test_an_update_whose_answer_is_longer_than_the_buffer_tells_what_became_of_it():
+    for status in (200, 409):
+        u = x509(answer(status, bytes(700)))
+        assert Shadow(u, "thing").update(b"{}") == _EMSGSIZE
+        assert u.client.response.status == status
+
+
+def test_a_document_longer_than_the_buffer_is_sent_from_where_it_lies():
+    document = b'{"state":{"reported":"' + b"x" * 2000 + b'"}}'
+    for cloud in (AWS(HOST, "t"), AWSSigV4(HOST, "t", "AK", "secret")):
+        u = uplink(cloud, answer(200), clock=Clock(NOW, NOW))
+        assert Shadow(u, "thing").update(document) == 200
+        assert sent(u).endswith(b"\r\n\r\n" + document)
+
+
 def test_a_call_that_went_well_leaves_the_clock_alone():
     clock = Clock(NOW - 1200, NOW)
     u = uplink(AWSSigV4(HOST, "t", "AK", "secret"), answer(200), clock=clock)

@@ -8,6 +8,8 @@ class Shadow:
 
     The calls return the status, or -errno; the document is in uplink.client.response. 409 is a
     version conflict, 404 says that there is no shadow, 403 is all that a custom authorizer gets.
+    -EMSGSIZE: the answer is longer than the buffer (a document of 8 KB, its metadata beside); what
+    became of an update is in response.status all the same.
     """
 
     def __init__(self, uplink, thing: str, name: str = ""):
@@ -44,8 +46,9 @@ class Shadow:
             if cloud.signs:
                 cloud.sign(client.head, body, len(body), now)
             r = client.request(body, 0, len(body), timeout_ms)
-            # as Uplink does: sent once more if it was refused for the clock, which is right now
-            if not clock or 0 < r < 400 or not clock.correct(r, client.response):
+            # once more if it was refused for the clock, which is right now; no other refusal is
+            late = r in (401, 403) or r < 0
+            if not late or not clock or not clock.correct(r, client.response):
                 break
         return r
 
