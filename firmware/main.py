@@ -135,6 +135,7 @@ def make_clock(config, feed):
     rtc = getattr(machine, "RTC", None)
     clock = load("onebuf.clock").Clock(rtc() if rtc else None, **config["clock"])
     clock.feed = feed
+    clock.dates = config.get("tls", True)
     if "sleep" not in config or clock.seconds() < 0:  # the board's clock goes on in deep sleep
         print("clock ->", clock.sync())
         forget("onebuf.sntp")

@@ -2,7 +2,8 @@
 
 It is kept as seconds since 2020-01-01T00:00:00Z, which stays below 2**30 until 2054, and advanced
 by time.ticks_ms(): asking for it takes no heap. SNTP is not authenticated: whoever sits on the way
-can forge it. A Date is as good as the TLS connection that it came over.
+can forge it. A Date is as good as the TLS connection that it came over: where that verifies no
+server, set dates to False.
 """
 
 import time
@@ -27,6 +28,7 @@ class Clock:
     """
 
     time = time  # a runtime that lacks what is used of it puts its own here
+    dates = True  # False: over plain text, or from any server, no Date is to be believed
 
     def __init__(
         self, rtc=None, servers=("pool.ntp.org",), timeout_ms: int = 5000, port: int = 123
@@ -89,7 +91,7 @@ class Clock:
         try:
             if result == _EKEYEXPIRED:
                 return not self.sync() and abs(self._moved) > _MOVE_S
-            a = reply.field(b"date") if result > 0 else -1
+            a = reply.field(b"date") if result > 0 and self.dates else -1
             s = date(reply.buf, a, a + reply.field_n) if a >= 0 else -1
             if s >= 0 and abs(s - self.seconds()) > _SKEW_S:
                 self._set(s, 0)

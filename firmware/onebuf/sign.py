@@ -68,7 +68,7 @@ def put_hex(data, buf, off: int) -> int:
     text = hexlify(data)
     e = off + len(text)
     if not 0 <= off <= e <= len(buf):
-        raise ValueError("no room for %d octets" % len(text))
+        raise ValueError("no room")
     buf[off:e] = text
     return e
 

@@ -283,6 +283,15 @@ def test_only_a_response_has_a_date_to_be_believed():
     assert c.correct(_EKEYEXPIRED, status(200, _DATE)) is False, "there is no server to ask"
 
 
+def test_a_date_that_nobody_vouches_for_corrects_nothing():
+    c = at(_2026 + 1200)
+    c.dates = False
+    assert c.correct(401, status(401, _DATE)) is False
+    assert c.now() - _2026 >= 1200
+    c.dates = True
+    assert c.correct(401, status(401, _DATE)) is True
+
+
 def test_an_rtc_without_memory_is_no_exception_while_correcting():
     c = at(_2026)
     c.rtc = NoMemory()

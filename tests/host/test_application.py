@@ -156,6 +156,13 @@ def test_device_that_sleeps_asks_for_the_time_only_if_its_clock_is_not_set(
     assert made.seconds() > 0
 
 
+@pytest.mark.parametrize("tls", [True, False])
+def test_date_of_an_answer_counts_only_if_tls_has_verified_who_gave_it(
+    main: Any, tls: bool
+) -> None:
+    assert main.make_clock({"clock": {"servers": []}, "tls": tls}, None).dates is tls
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_numbers_of_readings_on_flash_go_on_after_a_restart(runtime: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path / "certificates")
