@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from devices import MICROPYTHONS, RUNTIMES, Script, running
 
-from host.certs import Authority
-from host.cloud.aws import ALPN, AWSCloud
+from host import sntp
+from host.certs import LOCAL_HOSTS, Authority
+from host.cloud.aws import ALPN, ENDPOINT, AWSCloud
 from host.cloud.server import Running, serve
 from host.cloud.sigv4 import Secret
 from host.device_files import lay
@@ -31,6 +33,7 @@ SESSION_TOKEN = "IQoJb3JpZ2luX2VjEXAMPLETOKEN/+=="
 TOKEN = "device-7 token/+=&%"
 TIMEOUT_MS = 5000
 SKEW_S = 20 * 60
+EKEYEXPIRED = -127
 TOLERANCE_S = 10
 
 on_every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
@@ -296,6 +299,35 @@ def test_certificate_on_443_is_refused_by_a_runtime_without_alpn_and_8443_is_nam
         with running(runtime, "aws.py", folder) as device:
             refused = device.call("wire", {}, None)["refused"]
     assert "ALPN" in refused and "8443" in refused
+
+
+# -- The clock ------------------------------------------------------------------------------------
+
+
+@on_every_runtime
+@pytest.mark.parametrize(("sntp_days", "handshakes"), [(2, 2), (0, 1)])
+def test_certificate_that_is_not_valid_yet_is_worth_one_more_try_if_the_clock_was_wrong(
+    runtime: str, sntp_days: int, handshakes: int, authority: Authority, tmp_path: Path
+) -> None:
+    """TLS goes by this computer's clock, so here the second try fails as the first did."""
+    now, day = datetime.now(timezone.utc), timedelta(days=1)
+    early = authority.server((*LOCAL_HOSTS, ENDPOINT), "early", now + day, now + 3 * day)
+    service = AWSCloud(authority, server=early)
+    with serve(service) as cloud, sntp.serve(sntp_days * 86400) as server:
+        folder = flash(tmp_path, cloud, "aws", service.add_thing(THING))
+        with running(runtime, "aws.py", folder) as device:
+            device.call("wire", {}, 0, server.port)
+            for attempt in (1, 2):
+                reply = device.call("cycle", TIMEOUT_MS, False, "reading")
+                assert (reply["connect"], reply["queued"]) == (EKEYEXPIRED, attempt)
+                assert reply["wait_ms"] > 0
+                assert abs(reply["now"] - time.time() - sntp_days * 86400) < TOLERANCE_S
+                # from then on the clock is right, and no reason for another try
+                assert server.requests == handshakes + attempt - 1, "each refusal asks"
+        end = time.monotonic() + 5  # the cloud notices a little later
+        while len(cloud.handshake_errors) < server.requests and time.monotonic() < end:
+            time.sleep(0.01)
+        assert len(cloud.handshake_errors) == server.requests
 
 
 # -- Device shadows -------------------------------------------------------------------------------

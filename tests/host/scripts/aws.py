@@ -29,10 +29,10 @@ class Device:
 
     uplink = None
 
-    def wire(self, settings, clock):
+    def wire(self, settings, clock, sntp=0):
         """Build everything anew; settings win over those in config.json.
 
-        clock: it is that many seconds fast; None: there is none.
+        clock: it is that many seconds fast; None: there is none. sntp: the port of whom it asks.
         """
         with open("config.json") as file:
             config = json.load(file)
@@ -51,7 +51,7 @@ class Device:
         )
         watch = None
         if clock is not None:
-            watch = Clock()
+            watch = Clock(None, ("127.0.0.1",), 2000, sntp)
             watch.set(watch.now() + clock)
         self.uplink = Uplink(client, cloud, Queue(1024), Backoff(1000, 300000), random16, watch)
 
