@@ -6,6 +6,7 @@ Signature Version 4, custom authorizers, certificates on 443 (ALPN), device shad
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -299,6 +300,21 @@ def test_certificate_on_443_is_refused_by_a_runtime_without_alpn_and_8443_is_nam
         with running(runtime, "aws.py", folder) as device:
             refused = device.call("wire", {}, None)["refused"]
     assert "ALPN" in refused and "8443" in refused
+
+
+@on_every_runtime
+def test_service_that_calls_the_clock_wrong_each_time_is_asked_no_third_time(
+    runtime: str, authority: Authority, tmp_path: Path
+) -> None:
+    skews = itertools.count(SKEW_S, SKEW_S)
+    service = AWSCloud(authority, login="sigv4")
+    service.registry.add_key(ACCESS_KEY, Secret(SECRET_KEY))
+    with serve(service, clock=lambda: time.time() + next(skews)) as cloud:
+        with running(runtime, "aws.py", sigv4(tmp_path, cloud)) as device:
+            reply = wired(device).call("cycle", TIMEOUT_MS, False, "reading")
+            assert (reply["result"], reply["requests"], reply["queued"]) == (403, 2, 1)
+            assert shadow(device, "get")["requests"] == 4
+        assert cloud.messages() == []
 
 
 # -- The clock ------------------------------------------------------------------------------------
