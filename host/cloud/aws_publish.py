@@ -17,8 +17,9 @@ from host.cloud.store import Message
 
 PAYLOAD_LIMIT = 131072  # bytes
 
-_TOPIC_LIMIT = 256  # bytes of UTF-8, Basic Ingest's prefix counted
-_SLASH_LIMIT = 7  # Basic Ingest's prefix not counted
+# Of both limits Basic Ingest's prefix is excepted ("Designing MQTT topics for AWS IoT Core").
+_TOPIC_LIMIT = 256  # bytes of UTF-8
+_SLASH_LIMIT = 7
 _BASIC_INGEST = re.compile(r"\$aws/rules/[A-Za-z0-9_]+(/|$)")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PREFIX = "/topics/"
@@ -65,15 +66,13 @@ def decoded(text: str) -> str:
 
 def _topic(topic: str) -> str:
     ingest = _BASIC_INGEST.match(topic)
+    counted = topic[ingest.end() if ingest else 0 :]
     rules = (
         (topic != "", "Topic is empty"),
-        (len(topic.encode()) <= _TOPIC_LIMIT, "Topic is longer than 256 bytes"),
+        (len(counted.encode()) <= _TOPIC_LIMIT, "Topic is longer than 256 bytes"),
         (not set(topic) & set("+#\0"), "Topic contains a wildcard or U+0000"),
         (not topic.startswith("$") or ingest is not None, "Topic is reserved"),
-        (
-            topic[ingest.end() if ingest else 0 :].count("/") <= _SLASH_LIMIT,
-            "Topic has more than 7 forward slashes",
-        ),
+        (counted.count("/") <= _SLASH_LIMIT, "Topic has more than 7 forward slashes"),
     )
     for kept, reason in rules:
         if not kept:

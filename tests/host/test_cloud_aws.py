@@ -284,6 +284,7 @@ BASIC = "/topics/%24aws/rules/r_1/"
         (BASIC + "1/2/3/4/5/6/7/8", "$aws/rules/r_1/1/2/3/4/5/6/7/8"),
         ("/topics/$aws/rules/r_1", "$aws/rules/r_1"),
         ("/topics/" + "%C3%A9" * 128, LONG),
+        (BASIC + "%C3%A9" * 128, "$aws/rules/r_1/" + LONG),
         ("/topics/a?x-unknown=1", "a"),
     ],
 )
@@ -309,6 +310,7 @@ BAD_TARGETS = [
     "/topics/%24aws%2Frules%2F",
     "/topics/$SYS/x",
     "/topics/a" + "%C3%A9" * 128,
+    BASIC + "a" + "%C3%A9" * 128,
     "/topics/a?qos=2",
     "/topics/a?qos=",
     "/topics/a?qos=01",

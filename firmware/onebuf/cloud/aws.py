@@ -48,14 +48,14 @@ def check_topic(topic: str):
     """
     octets = topic.encode()
     parts = topic.split("/")
-    good = octets not in b".." and len(octets) <= 256 and octets[0] != 36
-    if topic.startswith("$aws/rules/"):  # Basic Ingest, whose three slashes do not count
-        good = len(parts) > 3 and len(parts[2]) > 0 and len(octets) <= 256
+    good = octets not in b".." and octets[0] != 36
+    if topic.startswith("$aws/rules/"):  # Basic Ingest, whose three levels do not count
+        good = len(parts) > 3 and len(parts[2]) > 0
         parts = parts[3:]
     for c in octets:
         if c < 32 or c == 127 or c in b"+#":
             good = False
-    if not good or len(parts) > 8:
+    if not good or len(parts) > 8 or len("/".join(parts).encode()) > 256:
         raise ValueError("topic: 1-256 octets, 7 slashes, no + # controls, of $ only $aws/rules/")
 
 
