@@ -96,6 +96,8 @@ def make_cloud(config, assigned):
         raise ValueError("tls: the cloud was told otherwise")
     if "clock" not in config and (cloud.signs or settings.get("key")):
         raise ValueError("clock: SAS and SigV4 need the time")
+    if cloud.port == 443 and config.get("cloud", "aws") == "aws" and "alpn" not in config:
+        raise ValueError("alpn: on port 443 AWS IoT wants x-amzn-http-ca; 8443 needs none")
     return cloud
 
 

@@ -47,6 +47,19 @@ def test_setting_that_would_give_credentials_away_or_cannot_work_is_refused_at_o
     assert "secret" not in str(refused.value) and KEY not in str(refused.value)
 
 
+def test_certificate_for_aws_on_port_443_without_alpn_is_refused_and_8443_is_named(
+    main: Any,
+) -> None:
+    """AWS IoT would answer each publish with 403."""
+    settings = {"endpoint": "a.iot.r.amazonaws.com", "topic": "t", "port": 443}
+    with pytest.raises(ValueError, match=r"x-amzn-http-ca; 8443"):
+        main.make_cloud({"settings": settings}, {})
+    assert main.make_cloud({"settings": settings, "alpn": "x-amzn-http-ca"}, {}).port == 443
+    assert main.make_cloud({"settings": {**settings, "port": 8443}}, {}).port == 8443
+    keys = {"cloud": "aws_sigv4", "settings": {**SIGV4, "port": 443}, "clock": {}}
+    assert main.make_cloud(keys, {}).port == 443
+
+
 class Uplink:
     """What main.attempt() uses of one, with a script of connect() and forward().
 
