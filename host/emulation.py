@@ -47,8 +47,10 @@ def aws(authority: Authority, store: Store, thing: str) -> Service:
 
 
 def aws_keys(authority: Authority, store: Store, thing: str) -> Service:
-    """AWS IoT with access keys (SigV4) and a custom authorizer, which does without signing."""
-    cloud = AWSCloud(authority, store, login="sigv4")
+    """AWS IoT's port 443: access keys (SigV4), a custom authorizer, which does without signing,
+    and certificates with ALPN, which curl cannot offer."""
+    cloud = AWSCloud(authority, store, login="x509-alpn")
+    cloud.add_thing(thing)
     key = secret(authority.folder, f"{thing}.aws-secret-key")
     token = secret(authority.folder, f"{thing}.authorizer-token")
     cloud.registry.add_key(ACCESS_KEY, Secret(key.read_text()))
@@ -72,7 +74,9 @@ def aws_keys(authority: Authority, store: Store, thing: str) -> Service:
         )
         return "\n".join(_JOINT.join((*begin, *how, url)) for how in (signed, authorized))
 
-    return Service(f"AWS IoT by access key or authorizer: {ENDPOINT}", cloud, curl)
+    return Service(
+        f"AWS IoT, port 443, by access key, authorizer or ALPN: {ENDPOINT}", cloud, curl
+    )
 
 
 def azure(authority: Authority, store: Store, thing: str) -> Service:

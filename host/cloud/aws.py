@@ -6,10 +6,9 @@ form. Where no source settles a point, the choice is strict and stands beside th
 
 A listener has one login, as a port of the real service has:
 `x509` (port 8443): the handshake asks for a client certificate of our authority and fails without
-one; `x509-alpn` (port 443 with the ALPN protocol x-amzn-http-ca): the same; `sigv4` (port 443
-without ALPN): no client certificate, the request names a custom authorizer or is signed.
-The real port 443 tells the last two apart by ALPN alone. So a client that does not offer the
-protocol is on `x509-alpn` as one without certificate: it gets 403 unless it is signed.
+one; `x509-alpn` (port 443): the same if the client offers the ALPN protocol x-amzn-http-ca, else
+as `sigv4`, and a certificate counts for nothing; `sigv4` (port 443, but without a certificate
+being asked for): the request names a custom authorizer or is signed.
 """
 
 from __future__ import annotations

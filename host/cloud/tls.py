@@ -30,13 +30,14 @@ def server_context(
 
     With `client_ca` (PEM) a client certificate of that authority is required in the handshake;
     with `need_sni` a handshake without a server name ends in the alert unrecognized_name; with
-    `alpn` (RFC 7301) a client that does not offer that protocol counts as one without certificate.
+    `alpn` (RFC 7301) all that holds for clients that offer that protocol, others need no
+    certificate, and one that they send counts for nothing.
     """
     context = _Context(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(pair.cert_pem, pair.key_pem)
     if client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if alpn else ssl.CERT_REQUIRED
         context.load_verify_locations(client_ca)
     if need_sni:
         context.sni_callback = _require_name
@@ -74,6 +75,8 @@ class _Alerting(ssl.SSLObject):
     def do_handshake(self) -> None:
         try:
             super().do_handshake()
+            if self.selected_alpn_protocol() and self.getpeercert(True) is None:
+                raise ssl.SSLError("peer did not return a certificate")  # OpenSSL let it pass
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError:

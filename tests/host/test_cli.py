@@ -417,6 +417,20 @@ def test_publish_offers_the_protocol_that_aws_wants_on_port_443(tmp_path: Path) 
         assert len(cloud.messages()) == 1
 
 
+def test_cloud_takes_a_certificate_with_alpn_where_it_takes_access_keys(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    words = ("cloud", "--port", "0", "--only", "aws-keys", "--folder", folder)
+    with started(*words, folder=tmp_path) as process:
+        title = re.fullmatch(r"AWS IoT, port 443, .*: (\S+) on (\S+):(\d+)", process.line())
+        assert title is not None
+        files = [folder / name for name in ("ca.pem", "demo-thing.pem", "demo-thing.key.pem")]
+        options = ["--endpoint", title[1], "--address", title[2], "--port", title[3]]
+        for name, file in zip(("--cacert", "--cert", "--key"), files, strict=True):
+            options += [name, str(file)]
+        done = onebuf("publish", *options, "--alpn", ALPN, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_publish_with_a_qos_that_aws_has_not_is_refused(cloud: Cloud) -> None:
     assert_one_line(cloud.publish(qos=2), USAGE, "--qos", "2")
 

@@ -291,11 +291,29 @@ def test_certificate_without_the_alpn_protocol_counts_for_nothing(
     assert alpn_cloud.messages() == []
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_handshake_with_the_alpn_protocol_but_no_certificate_fails(
+    authority: Authority, alpn_cloud: Running, version: ssl.TLSVersion
+) -> None:
+    context = client_tls(authority, [ALPN], None)
+    context.maximum_version = version
+    with pytest.raises(OSError):
+        exchange(alpn_cloud, "/topics/a", context=context)
+
+
+def test_port_443_tells_by_alpn_alone_who_logs_in_with_what(
     authority: Authority, alpn_cloud: Running
 ) -> None:
-    with pytest.raises(OSError):
-        exchange(alpn_cloud, "/topics/a", context=client_tls(authority, [ALPN], None))
+    alpn_cloud.cloud.authorizers.add("open", "X-Token")
+    alpn_cloud.cloud.authorizers.accept("open", "plain", "device-8")
+    fields = {NAME: "open", "X-Token": "plain"}
+    bare, certified = (client_tls(authority, [], thing) for thing in (None, "lamp-1"))
+    both = client_tls(authority, [ALPN])
+    assert exchange(alpn_cloud, "/topics/a", context=bare).status == 403
+    for context in (bare, certified, both):
+        assert exchange(alpn_cloud, "/topics/a", fields, context=context).status == 200
+    devices = [message.device for message in alpn_cloud.messages()]
+    assert devices == ["device-8", "device-8", "lamp-1"]
 
 
 def test_certificate_when_unknown_or_inactive_gets_403_on_port_443_too(
