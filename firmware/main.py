@@ -224,7 +224,7 @@ def attempt(uplink, config, wifi=None):
             heap += octets
     if wifi and dead(uplink):
         wifi.reset()
-    return us, heap, "-> %d in %d us" % (uplink.result, us) if us else "-> %d" % r
+    return us, heap, "-> %d in %d us" % (uplink.result, us) if us else "-> %d" % uplink.result
 
 
 def follow(uplink, config):

@@ -10,7 +10,7 @@ _TEXT = """\
 6 ENXIO: the host name has no address (DNS)
 7 E2BIG: the payload is longer than the cloud, or the buffer, takes
 12 ENOMEM: no memory for the connection
-13 EACCES: the server refused TLS: no client certificate that it accepts; or FAT: a full folder
+13 EACCES: the server refused our certificate, or our login; or FAT: a full folder
 28 ENOSPC: the file system is full
 30 EROFS: no writes: mounted to read only (CircuitPython: USB has it, see storage.remount)
 32 EPIPE: the server closed the connection while we sent

@@ -7,7 +7,10 @@ from onebuf.uplink import Uplink
 
 
 class PublishError(OSError):
-    """errno: 0, or what onebuf.errno.strerror(-errno) explains; status: the answer's, or 0."""
+    """errno: 0, or what onebuf.errno.strerror(-errno) explains; status: the answer's, or 0.
+
+    Alibaba Cloud's own code stands for the status.
+    """
 
     def __init__(self, result):
         super().__init__(max(-result, 0), strerror(result))

@@ -24,8 +24,9 @@ class Uplink:
     """Wires a client, a cloud, a queue and a backoff.
 
     random() gives 16 bits; clock, a Clock, where the cloud needs the time. accepted, rejected and
-    retries count records; result is what the client said last: a status, or -errno. signed says
-    that the publish's head is in the buffer: who uses the client for something else clears it.
+    retries count records; result is what the client said last, a status or -errno, or the code of
+    a cloud that has its own. signed says that the publish's head is in the buffer: who uses the
+    client for something else clears it.
     dead_letters, a DeadLetters, if it is set, keeps the records refused for good.
     """
 
@@ -121,7 +122,7 @@ class Uplink:
     def _healed(self, judgement):
         """Whether a new head may help: the credentials are spent, or the clock was wrong."""
         r = self.result
-        if self.clock and self.clock.correct(r, self.client.response) and r < 500 and r != 429:
+        if self.clock and self.clock.correct(r, self.client.response) and (r < 429 or r > 599):
             judgement = _REAUTH  # else it was not because of the clock
         if judgement == _REAUTH:
             self.signed = False
@@ -162,7 +163,11 @@ class Uplink:
         reply = self.client.response
         if r == _EMSGSIZE:  # too long for us, but the cloud has said what becomes of the record
             r = reply.status
-        return self.cloud.outcome(reply) if r >= 200 else _RETRY
+        if r < 200:
+            return _RETRY
+        judgement = self.cloud.outcome(reply)
+        self.result = getattr(self.cloud, "code", 0) or self.result
+        return judgement
 
     def _begin(self, timeout_ms):
         """Write the head if it is due, with a login before it where the cloud wants one."""

@@ -6,8 +6,10 @@ from checks import check_cloud, lcg, raises, status
 from onebuf.backoff import Backoff
 from onebuf.client import Client
 from onebuf.cloud.aliyun import Aliyun, member
+from onebuf.dead_letters import DeadLetters
 from onebuf.http1 import Request
 from onebuf.outcome import ACCEPTED, REAUTH, REJECTED, RETRY
+from onebuf.publish import NotNow, Publisher, Refused
 from onebuf.queue import Queue
 from onebuf.uplink import Uplink
 from script_transport import EOF, REQUEST, ScriptTransport
@@ -372,6 +374,18 @@ def requests(u):
     return found
 
 
+class Letters(DeadLetters):
+    """Dead letters that are kept here instead of on flash."""
+
+    def __init__(self):
+        super().__init__("")
+        self.found = []
+
+    def add(self, buf, n, reason):
+        self.found.append((bytes(buf[:n]), reason))
+        return True
+
+
 LOGIN = (b"/auth", [], b"")
 PATH = b"/topic" + TOPIC.encode()
 
@@ -425,7 +439,8 @@ def test_throttling_and_trouble_keep_the_record_and_the_token():
         u.queue.push(b"a")
         for wait_ms in (1000, 2000):
             assert u.forward() == 0 and u.wait_ms == wait_ms
-        assert u.forward() == 1
+            assert u.result == code
+        assert u.forward() == 1 and u.result == 200
         assert requests(u) == [LOGIN] + [(PATH, [b"one"], b"a")] * 3
 
 
@@ -433,15 +448,40 @@ def test_a_mistake_of_the_caller_is_not_sent_again():
     u = uplink(True, GIVEN % b"one", refusal(10001), TAKEN)
     u.queue.push(b"bad")
     u.queue.push(b"good")
-    assert u.forward() == 1
+    assert u.step() == REJECTED and u.result == 10001
+    assert u.step() == ACCEPTED and u.result == 200
     assert (u.accepted, u.rejected, len(u.queue)) == (1, 1, 0)
+
+
+def test_what_is_refused_for_good_is_a_dead_letter_with_the_code_as_its_reason():
+    u = uplink(True, GIVEN % b"one", refusal(10001))
+    u.dead_letters = Letters()
+    u.queue.push(b"bad")
+    assert u.forward() == 0
+    assert u.dead_letters.found == [(b"bad", 10001)]
+
+
+def test_who_writes_three_lines_is_told_the_code():
+    for codes, kind in (((20000,), NotNow), ((40000,), NotNow), ((0, 10001), Refused)):
+        answers = [refusal(code) if code else GIVEN % b"one" for code in codes]
+        u = uplink(True, *answers)
+        error = raises(kind, Publisher(u.client, u.cloud).publish, b"a")
+        assert error.status == codes[-1] and str(codes[-1]) in str(error)
+
+
+def test_a_code_is_forgotten_with_the_next_answer():
+    u = uplink(True, GIVEN % b"one", refusal(40000), b"<html>", TAKEN)
+    u.queue.push(b"a")
+    for result in (40000, 200, 200):
+        u.forward()
+        assert u.result == result
 
 
 def test_a_login_that_is_refused_keeps_the_record_and_backs_off():
     for code in (10000, 10001, 20000, 20001, 20004, 40000):
         u = uplink(True, refusal(code), refusal(code), GIVEN % b"one", TAKEN)
         u.queue.push(b"a")
-        assert u.connect() == _EACCES and u.wait_ms == 1000
+        assert u.connect() == _EACCES and u.wait_ms == 1000 and u.result == code
         assert u.forward() == 0 and u.wait_ms == 2000
         assert u.forward() == 1
         assert requests(u) == [LOGIN] * 3 + [(PATH, [b"one"], b"a")]
