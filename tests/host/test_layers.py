@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio": LEAVES,
     "cloud/aws_*": ("span", "sign", "cloud/aws"),  # the same cloud, another way to log in
     "cloud/watson_*": ("cloud/watson",),
+    "cloud/aliyun_*": ("span", "outcome", "cloud/aliyun"),
     "cloud/*": ("span", "scan", "sign", "outcome"),
     "provision/*": ("span", "sign", "outcome"),
     "port/circuitpython_clock": ("clock", "sntp", "port/circuitpython"),
