@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import devices
 import pytest
 from devices import FIRMWARE, RUNTIMES, Script, running
 from hypothesis import given
@@ -27,6 +28,7 @@ TIMEOUT_MS = 5000
 LIFE_S = 3600
 SKEW_S = 20 * 60
 METHODS = {"hmacmd5": "md5", "hmacsha1": "sha1", "hmacsha256": "sha256"}
+_E2BIG = -7
 _EACCES = -13
 
 on_every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
@@ -57,7 +59,7 @@ def cloud(authority: Authority, service: Service) -> Iterator[Running]:
         yield cloud
 
 
-def flash(folder: Path, cloud: Running, **config: Any) -> Path:
+def flash(folder: Path, cloud: Running, /, **config: Any) -> Path:
     """Lay config and CA into folder for a device that is registered."""
     settings = {
         "product_key": PRODUCT,
@@ -80,6 +82,12 @@ def device(runtime: str, cloud: Running, tmp_path: Path) -> Iterator[Script]:
 
 def payloads(cloud: Running) -> list[bytes]:
     return [message.payload for message in cloud.messages(TOPIC)]
+
+
+def logins(cloud: Running) -> int:
+    """How many tokens the platform has given."""
+    [[number]] = cloud.cloud.store.execute("SELECT count(*) FROM aliyun_tokens")
+    return int(number)
 
 
 def publish(device: Script, *texts: str, lock: bool = True) -> dict[str, Any]:
@@ -217,6 +225,20 @@ def test_clock_that_is_20_minutes_off_is_corrected_by_the_refusal(
     assert payloads(cloud) == [b"one"]
 
 
+@on_every_runtime
+def test_token_on_flash_outlives_a_reset_and_is_replaced_when_it_is_spent(
+    runtime: str, cloud: Running, tmp_path: Path
+) -> None:
+    folder = flash(tmp_path, cloud, cloud="aliyun_kept", readings=2, period_ms=1)
+    for starts, tokens in ((1, 1), (2, 1), (3, 2)):
+        if starts == 3:
+            cloud.cloud.expire_tokens()
+        with running(runtime, str(FIRMWARE / "main.py"), folder) as device:
+            summary = json.loads(device.lines()[-1].removeprefix("summary "))
+        assert (summary["accepted"], summary["queued"]) == (2, 0)
+        assert (len(payloads(cloud)), logins(cloud)) == (2 * starts, tokens)
+
+
 # -- Codes ----------------------------------------------------------------------------------------
 
 
@@ -236,14 +258,32 @@ def test_publish_that_is_not_taken_now_is_followed_by_backoff_and_not_by_a_login
     assert payloads(cloud) == [b"one"]
 
 
-@pytest.mark.parametrize("code", [10000, 10001, 20004, 40000])
+@pytest.mark.parametrize("code", [20001, 20002, 20003])
+@on_every_runtime
+def test_publish_whose_token_is_refused_logs_in_again_and_is_sent_once_more(
+    device: Script, cloud: Running, code: int
+) -> None:
+    assert publish(device)["connect"] == 0
+    cloud.cloud.fail_next(code)
+    reply = publish(device, "one", lock=False)
+    assert (reply["accepted"], reply["queued"], reply["wait_ms"]) == (1, 0, 0)
+    assert (payloads(cloud), logins(cloud)) == ([b"one"], 2)
+    cloud.cloud.fail_next(code, 2)  # also the new token
+    reply = publish(device, "two", lock=False)
+    assert (reply["accepted"], reply["result"], reply["queued"]) == (1, code, 1)
+    assert (len(payloads(cloud)), logins(cloud)) == (1, 3)
+    assert publish(device)["queued"] == 0
+    assert (payloads(cloud), logins(cloud)) == ([b"one", b"two"], 4)
+
+
+@pytest.mark.parametrize("code", [10000, 10001, 20000, 20004, 40000])
 @on_every_runtime
 def test_login_that_is_not_taken_keeps_the_record(
     device: Script, cloud: Running, code: int
 ) -> None:
     cloud.cloud.fail_next(code)
     reply = publish(device, "one")
-    assert (reply["connect"], reply["queued"]) == (_EACCES, 1)
+    assert (reply["connect"], reply["result"], reply["queued"]) == (_EACCES, code, 1)
     assert 0 <= reply["wait_ms"] <= 1000
     assert publish(device)["queued"] == 0
     assert payloads(cloud) == [b"one"]
@@ -265,6 +305,19 @@ def test_mistake_of_the_caller_is_not_sent_again(device: Script, cloud: Running)
     reply = publish(device, "bad", "good", lock=False)
     assert (reply["accepted"], reply["rejected"], reply["queued"]) == (1, 1, 0)
     assert payloads(cloud) == [b"good"]
+
+
+@on_every_runtime
+def test_payload_of_128_kib_is_taken_and_one_octet_more_is_not_sent(
+    runtime: str, cloud: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_HEAP", {"32": "512k", "64": "1m"})
+    with running(runtime, "clouds.py", flash(tmp_path, cloud)) as device:
+        device.call("wire", {}, 0)
+        assert device.call("exchange", 131073, TIMEOUT_MS)["result"] == _E2BIG
+        assert payloads(cloud) == []
+        assert device.call("exchange", 131072, TIMEOUT_MS)["result"] == 200
+    assert [len(payload) for payload in payloads(cloud)] == [131072]
 
 
 @on_every_runtime

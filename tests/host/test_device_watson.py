@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import devices
 import pytest
 from devices import FIRMWARE, RUNTIMES, Script, running
 
@@ -19,6 +20,7 @@ TOPIC = "iot-2/type/{}/id/{}/evt/status/fmt/json"
 GATEWAY = f"g/{ORG}/gwtype/gw01"
 KEY = f"a-{ORG}-a84ps90Ajs"
 TIMEOUT_MS = 5000
+_E2BIG = -7
 
 on_every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 
@@ -203,6 +205,19 @@ def test_event_that_the_platform_does_not_take_is_rejected_and_the_next_ones_go_
     reply = publish(device) if reply["queued"] else reply
     assert (reply["accepted"], reply["rejected"], reply["queued"]) == (2, 1, 0)
     assert payloads(cloud) == [b"one", b"two"]
+
+
+@on_every_runtime
+def test_event_of_128_kib_is_taken_and_one_octet_more_is_not_sent(
+    runtime: str, cloud: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_HEAP", {"32": "512k", "64": "1m"})
+    with running(runtime, "clouds.py", flash(tmp_path, cloud, {})) as device:
+        device.call("wire", {}, None)
+        assert device.call("exchange", 131073, TIMEOUT_MS)["result"] == _E2BIG
+        assert payloads(cloud) == []
+        assert device.call("exchange", 131072, TIMEOUT_MS)["result"] == 200
+    assert [len(payload) for payload in payloads(cloud)] == [131072]
 
 
 # -- Commands -------------------------------------------------------------------------------------

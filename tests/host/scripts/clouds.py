@@ -45,6 +45,10 @@ class Device:
         for text in texts:
             assert self.uplink.queue.push(text.encode())
 
+    def exchange(self, n, timeout_ms):
+        """Publish n octets, past the queue, from where they lie."""
+        return {"outcome": self.uplink.exchange(b"x" * n, timeout_ms)}
+
     def now(self):
         return {"now": self.uplink.clock.now()}
 
