@@ -6,7 +6,7 @@ Invariant: a cloud is a plain function of a `Call`; sockets, TLS and faults are 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.client import responses
@@ -55,6 +55,8 @@ class Answer:
     closes: bool = False  # the connection, whatever the client asked for
     silent: bool = False  # no answer: the connection is closed at once
     date: float | None = None  # epoch seconds; None: this computer's clock
+    wait_s: float = 0  # for so long something better is asked for before this one goes out
+    better: Callable[[], Answer | None] = lambda: None
 
     def head(self, keep_alive: bool = True, framing: Sequence[str] | None = None) -> bytes:
         """Return the response head as bytes; `framing` are field lines, None for its own.

@@ -16,6 +16,8 @@ import shlex
 import ssl
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from host.certs import LOCAL_HOSTS, Authority, Pair
@@ -202,14 +204,9 @@ class WatsonCloud:
             raise Refused(401)
         self._check_connection(call, given)
         found = request.path(call, given is not None and given.is_gateway)
-        if found.action == "request":
-            # The wait is checked, not done: one answer at a time is this server's way, and a
-            # wait of an hour would be everybody's. Without a command there is 204 at once, which
-            # is what a client must expect at the end of any wait.
+        form = "" if found.action == "request" else request.content_format(call)
+        if not form:
             request.wait_seconds(call)
-            form = ""
-        else:
-            form = request.content_format(call)
         client = self._access.client(org, given, found)
         if call.connection.setdefault("client", client) != client:
             raise Refused(403)  # another device, class of client or organisation
@@ -234,7 +231,8 @@ class WatsonCloud:
     def _fetch(self, call: Call, client: str, found: Path) -> Answer:
         command = self._registry.take(client, found.type, found.id, found.name, call.now)
         if command is None:
-            return _good(204)
+            better = partial(self._fetch_later, call, client, found)
+            return replace(_good(204), wait_s=request.wait_seconds(call), better=better)
         named = (
             ("X-deviceType", found.type, command.type),
             ("X-deviceId", found.id, command.id),
@@ -242,6 +240,13 @@ class WatsonCloud:
         )
         fields = [(name, value) for name, asked, value in named if asked == "+"]
         return _good(200, command.payload, request.CONTENT_TYPES[command.format], fields)
+
+    def _fetch_later(self, call: Call, client: str, found: Path) -> Answer | None:
+        """Return the command that has come by now; a request meanwhile closes (row 7)."""
+        if call.connection.get("behind"):
+            return self.error(0)
+        answer = self._fetch(call, client, found)
+        return answer if answer.status == 200 else None
 
     def _publish(self, call: Call, client: str, found: Path, form: str) -> Answer:
         if found.action == "commands":

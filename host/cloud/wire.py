@@ -20,6 +20,7 @@ from host.cloud.faults import Fault
 from host.cloud.http import Answer
 
 _SETTLE_S = 0.02  # lets the peer read what precedes a reset, which would overtake it
+_LOOK_S = 0.02  # how often an answer that waits looks for a better one
 _GOODBYE_S = 1.0  # the peer's share of the TLS closing; then the connection is dropped
 _BLOCK = b"x" * 16384
 _HUGE_LENGTH = 1 << 30
@@ -75,12 +76,26 @@ async def deliver(wire: Wire, answer: Answer, fault: Fault | None) -> bool:
         return False
     if fault is not None and fault.name in _FORMS:
         return await _FORMS[fault.name](wire, answer, fault)
+    if answer.wait_s:
+        answer = await _waited(answer)
     wire.keep_alive = wire.keep_alive and not (answer.closes or answer.silent)
     if not answer.silent:
         await wire.write(answer.whole(wire.keep_alive))
     if not wire.keep_alive:
         wire.close()
     return wire.keep_alive
+
+
+async def _waited(answer: Answer) -> Answer:
+    """Return the better answer, or `answer` itself once its time is up."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + answer.wait_s
+    while clock() < until:
+        better = answer.better()
+        if better is not None:
+            return replace(better, date=answer.date)
+        await asyncio.sleep(_LOOK_S)
+    return answer
 
 
 async def _deliver_part(wire: Wire, answer: Answer, fault: Fault) -> None:

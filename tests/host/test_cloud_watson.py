@@ -16,6 +16,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ class Connection:
         response = self._http.getresponse()
         response.body = response.read()  # type: ignore[attr-defined]
         return response
+
+    def send(self, path: str, body: bytes) -> None:
+        """Send a device's request, whatever is under way."""
+        fields = {"Host": HOST, "Content-Type": "application/json", **AS_DEVICE}
+        fields["Content-Length"] = str(len(body))
+        lines = [f"{name}: {value}" for name, value in fields.items()]
+        self._sock.sendall("\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode() + body)
+
+    def rest(self) -> bytes:
+        """All that comes until the service closes the connection."""
+        return b"".join(iter(lambda: self._sock.recv(65536), b""))
 
 
 def exchange(cloud: Running, request: bytes, tls: bool = True) -> bytes:
@@ -922,6 +934,53 @@ def test_command_over_the_wire_is_delivered_once(cloud: Running) -> None:
         assert (answer.status, answer.body) == (200, b'{"a":1}')
         again = connection.post(REQUEST, body=b"")
         assert (again.status, again.headers["Content-Length"]) == (204, "0")
+
+
+def test_command_request_waits_for_as_long_as_it_says(cloud: Running) -> None:
+    with Connection(cloud) as connection:
+        begin = time.monotonic()
+        assert connection.post(REQUEST, body=b'{"waitTimeSecs":1}').status == 204
+        assert 1 <= time.monotonic() - begin < 3
+        cloud.cloud.send_command("t", "d", "c", "json", b"1")
+        begin = time.monotonic()
+        assert connection.post(REQUEST, body=b'{"waitTimeSecs":60}').body == b"1"
+        assert time.monotonic() - begin < 5
+
+
+def test_command_that_comes_during_a_wait_ends_it_and_others_are_served_meanwhile(
+    cloud: Running,
+) -> None:
+    with Connection(cloud) as first, Connection(cloud) as second:
+        assert first.post(REQUEST, body=b"").status == 204
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(first.post, REQUEST, body=b'{"waitTimeSecs":9}')
+            assert second.post().status == 200
+            assert not waiting.done()
+            cloud.cloud.send_command("t", "d", "c", "json", b"1")
+            assert waiting.result(5).body == b"1"
+
+
+def test_client_that_goes_while_it_waits_leaves_the_command_in_its_queue(cloud: Running) -> None:
+    with Connection(cloud) as connection:
+        assert connection.post(REQUEST, body=b"").status == 204
+        connection.send(REQUEST, b'{"waitTimeSecs":60}')
+        time.sleep(0.1)
+    time.sleep(0.2)
+    cloud.cloud.send_command("t", "d", "c", "json", b"1")
+    time.sleep(0.1)
+    with Connection(cloud) as connection:
+        assert connection.post(REQUEST, body=b"").body == b"1"
+
+
+def test_request_sent_during_a_wait_closes_the_connection_without_an_answer(
+    cloud: Running,
+) -> None:
+    with Connection(cloud) as connection:
+        connection.send(REQUEST, b'{"waitTimeSecs":60}')
+        time.sleep(0.1)
+        connection.send(EVENT, b"{}")
+        assert connection.rest() == b""
+    assert cloud.messages() == []
 
 
 # -- TLS -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,25 @@ def test_one_command_asked_for_by_name_leaves_the_others(device: Script, cloud: 
     reply = device.call(*ask)
     assert (reply["status"], reply["content"]) == (200, "now")
     assert device.call(*ask)["status"] == 204
+
+
+@on_every_runtime
+def test_command_that_comes_while_the_device_waits_for_it_arrives_at_once(
+    device: Script, cloud: Running
+) -> None:
+    device.call("connect", TIMEOUT_MS)
+    begin = time.monotonic()
+    assert device.call("ask", "t", "d", "+", TIMEOUT_MS, 1)["status"] == 204
+    assert 1 <= time.monotonic() - begin < 3
+    device.say("ask", "t", "d", "+", 30_000, 20)
+    time.sleep(0.2)
+    begin = time.monotonic()
+    assert cloud.cloud.send_command("t", "d", "blink", "text", b"twice") == 1
+    reply = device.json()
+    assert (reply["status"], reply["content"]) == (200, "twice")
+    assert time.monotonic() - begin < 5
+    assert publish(device, "one")["queued"] == 0
+    assert reply["connects"] == 1
 
 
 @on_every_runtime

@@ -52,11 +52,11 @@ class Device:
     def now(self):
         return {"now": self.uplink.clock.now()}
 
-    def ask(self, type_id, device_id, command, timeout_ms):
+    def ask(self, type_id, device_id, command, timeout_ms, wait_s=0):
         """Watson: ask for a command."""
         from onebuf.cloud.watson_commands import Commands
 
-        status = Commands(self.uplink, type_id, device_id).request(command, 0, timeout_ms)
+        status = Commands(self.uplink, type_id, device_id).request(command, wait_s, timeout_ms)
         r = self.uplink.client.response
         reply = {"status": status, "content": str(bytes(r.buf[r.off : r.off + r.n]), "utf-8")}
         for name in ("x-commandid", "x-devicetype", "x-deviceid"):
