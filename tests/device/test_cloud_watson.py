@@ -137,14 +137,21 @@ def test_another_host_is_taken_as_it_is():
 
 def test_identifiers_have_1_to_36_characters_of_a_few_kinds():
     for text in ("a", "A-z_0.9", "x" * 36, "-", "."):
-        check_ids("org", text)
+        check_ids("myorg1", text)
         Watson("myorg1", text, text, text, "token")
     for text in ("", "x" * 37, "a b", "a/b", "a+b", "+", "#", "a~b", "\u00e9", "a\r\nb", "a%20"):
-        raises(ValueError, check_ids, "org", text)
+        raises(ValueError, check_ids, "myorg1", text)
         raises(ValueError, Watson, "myorg1", text, "d", "e", "token")
         raises(ValueError, Watson, "myorg1", "t", text, "e", "token")
         raises(ValueError, Watson, "myorg1", "t", "d", text, "token")
         raises(ValueError, Watson, text, "t", "d", "e", "token")
+
+
+def test_an_organisation_has_six_characters_or_is_quickstart():
+    for org in ("myorg1", "abc123"):
+        Watson(org, "t", "d", "e", "token")
+    for org in ("", "myorg", "myorg12", "a/b123", "my org", "quickstar", "QUICKSTART"):
+        raises(ValueError, Watson, org, "t", "d", "e", "token")
 
 
 def test_every_status_of_the_platform_is_judged():

@@ -39,6 +39,9 @@ def test_another_kind_or_number_of_names_is_refused():
 
 
 def test_identifiers_that_the_platform_does_not_take_are_refused():
+    for org in ("", "myorg", "myorg12", "myorg:", "myorg/"):
+        raises(ValueError, client_id, "a", org, "app")
+        raises(ValueError, gateway_user, org, "t", "d")
     for text in ("", "x" * 37, "a:b", "a/b", "a b", "\u00e9"):
         raises(ValueError, client_id, "d", text, "t", "d")
         raises(ValueError, client_id, "d", "myorg1", text, "d")

@@ -66,8 +66,9 @@ class Watson:
 
 def _check(org, token, user, fmt, port, insecure_plain_text):
     good = (not token) == (org == "quickstart") and ":" not in user
+    good = good and (len(org) == 6 or not token)
     if not good or fmt not in ("json", "xml", "text", "bin"):
-        raise ValueError("a token, but none for quickstart; user; fmt: json, xml, text or bin")
+        raise ValueError("org of six, and token; or quickstart; user; fmt: json, xml, text or bin")
     if port in ((443, 8883) if insecure_plain_text else (1883,)):
         raise ValueError("port: 443 or 8883; with insecure_plain_text 1883")
     if insecure_plain_text:

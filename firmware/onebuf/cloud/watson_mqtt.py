@@ -13,7 +13,7 @@ def client_id(kind: str, org: str, *ids: str) -> str:
     """
     if kind not in ("d", "g", "a", "A") or len(ids) != (2 if kind in "dg" else 1):
         raise ValueError("d or g, org, type, id; a or A, org, application")
-    check_ids(org, *ids)
+    _check(org, ids)
     return ":".join((kind, org) + ids)
 
 
@@ -31,5 +31,11 @@ def user_name(kind: str, api_key: str = "") -> str:
 
 def gateway_user(org: str, type_id: str, device_id: str) -> str:
     """The user name of a gateway over HTTPS. ValueError: as client_id()."""
-    check_ids(org, type_id, device_id)
+    _check(org, (type_id, device_id))
     return "g/%s/%s/%s" % (org, type_id, device_id)
+
+
+def _check(org, ids):
+    check_ids(org, *ids)
+    if len(org) != 6 and org != "quickstart":
+        raise ValueError("org: six characters, or quickstart")
