@@ -147,6 +147,12 @@ class AliyunCloud:
 
     def answer(self, call: Call) -> Answer:
         """Authenticate a device or take its message; the answer's body has the outcome."""
+        host = call.fields.get("Host", "").partition(":")[0].lower()
+        if not host:  # RFC 9112 section 3.2
+            return self.error(400)
+        # The documents name one Host; what answers another is not known.
+        if host != self.host:
+            return self.error(404)
         if call.path != rules.AUTH and not call.path.startswith(f"{rules.TOPIC}/"):
             return self.error(404)
         if call.method != "POST":  # "only POST" is all that is documented

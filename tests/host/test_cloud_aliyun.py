@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl co
 
 PK, DN, SECRET = "a1pk", "dev1", "mydevicesecret12345"
 PUB = f"/topic/{PK}/{DN}/user/update"
-JSON = {"Content-Type": "application/json"}
+JSON = {"Host": HOST, "Content-Type": "application/json"}
 HASHES = {"hmacmd5": hashlib.md5, "hmacsha1": hashlib.sha1, "hmacsha256": hashlib.sha256}
 SEED_SIGN = "4870141D4067227128CBB4377906C3731CAC221C"
 SEED_LOGIN = {
@@ -92,7 +93,7 @@ def exchange(
 ) -> Reply:
     connection = connect(cloud)
     try:
-        connection.request(method, target, body, dict(fields or {}))
+        connection.request(method, target, body, {"Host": HOST, **(fields or {})})
         return Reply(connection.getresponse())
     finally:
         connection.close()
@@ -277,7 +278,7 @@ def test_c_sdk_v4_dialect_when_spoken_publishes_on_one_connection(cloud: Running
         connection.request("POST", "/auth?_v=sdk-c-4.1.0&x=1", json.dumps(body).encode(), JSON)
         token = Reply(connection.getresponse()).json["info"]["token"]
         local = connection.sock.getsockname()
-        fields = {"Content-Type": "application/octet-stream", "Password": token}
+        fields = {"Content-Type": "application/octet-stream", "Password": token, "Host": HOST}
         connection.request("POST", PUB, b"1", fields)
         assert Reply(connection.getresponse()).code == 0
         assert connection.sock.getsockname() == local
@@ -462,6 +463,14 @@ def test_timestamp_when_more_than_15_minutes_off_is_an_auth_check_error(
     assert authenticate(cloud, login(timestamp=stamp)).code == code
 
 
+def test_timestamp_is_good_for_15_minutes_to_the_millisecond(aliyun: AliyunCloud) -> None:
+    now = 1736944496.0
+    with serve(aliyun, clock=lambda: now) as cloud:
+        for off_ms, code in ((0, 0), (-900_000, 0), (-900_001, 20000), (900_001, 20000)):
+            stamp = str(int(now) * 1000 + off_ms)
+            assert authenticate(cloud, login(timestamp=stamp)).code == code
+
+
 def test_timestamp_when_the_services_clock_is_20_minutes_ahead_is_an_auth_check_error(
     aliyun: AliyunCloud,
 ) -> None:
@@ -472,7 +481,11 @@ def test_timestamp_when_the_services_clock_is_20_minutes_ahead_is_an_auth_check_
 
 def test_login_without_a_content_length_fails(cloud: Running) -> None:
     body = json.dumps(login()).encode()
-    head = b"POST /auth HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = (
+        b"POST /auth HTTP/1.1\r\nHost: "
+        + HOST.encode()
+        + b"\r\nContent-Type: application/json\r\n"
+    )
     chunk = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     assert b'"code":20000' in raw_exchange(cloud, head + chunk)
 
@@ -549,7 +562,9 @@ def test_publish_of_another_content_type_is_a_param_error(cloud: Running) -> Non
 
 
 def test_publish_without_a_content_length_is_a_param_error(cloud: Running) -> None:
-    fields = f"Host: x\r\npassword: {token_of(cloud)}\r\nContent-Type: application/octet-stream"
+    fields = (
+        f"Host: {HOST}\r\npassword: {token_of(cloud)}\r\nContent-Type: application/octet-stream"
+    )
     head = f"POST {PUB} HTTP/1.1\r\n{fields}\r\n"
     chunked = "Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n"
     for request in (head + chunked, head + "\r\n", head.replace("1.1\r", "1.0\r") + "\r\n"):
@@ -762,6 +777,32 @@ def test_infrastructure_failure_has_its_http_status_and_no_code(
     reply = publish(cloud, "1234")
     assert (reply.status, reply.reason, reply.json) == (status, reason, None)
     assert (reply.headers["Server"], reply.headers["Connection"]) == ("Tengine", "close")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (HOST, 200),
+        (f"{HOST}:443", 200),
+        (HOST.upper(), 200),
+        ("iot-as-http.cn-beijing.aliyuncs.com", 404),
+        ("localhost", 404),
+        ("", 400),
+    ],
+)
+def test_host_is_the_endpoint(cloud: Running, host: str, status: int) -> None:
+    fields = {**JSON, "Host": host}
+    assert exchange(cloud, "/auth", json.dumps(login()).encode(), fields).status == status
+
+
+def test_plain_http_is_not_answered(cloud: Running) -> None:
+    body = json.dumps(login()).encode()
+    head = f"POST /auth HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with socket.create_connection((cloud.host, cloud.port), 10) as connection:
+        connection.sendall(request)
+        with suppress(ConnectionResetError):
+            assert b"HTTP/" not in connection.recv(65536)
 
 
 # -- TLS and HTTP --------------------------------------------------------------------------------
