@@ -401,6 +401,15 @@ def test_a_token_is_got_once_and_used_again_whether_the_server_closes_or_not():
         assert u.client.connects == (4 if closes else 1) and u.wait_ms == 0
 
 
+def test_two_devices_in_one_process_have_a_token_each():
+    first, second = logged_in(b"one"), device()
+    assert head(second).startswith(b"POST /auth ") and second.login and not first.login
+    assert second.outcome(status(200, b"", GIVEN % b"two")) == ACCEPTED
+    assert first.outcome(status(200, b"", refusal(20001))) == REAUTH
+    assert head(second).find(b"\r\npassword: two\r\n") > 0
+    assert head(first).startswith(b"POST /auth ") and second.code == 0 and first.code == 20001
+
+
 def test_connecting_logs_in():
     u = uplink(False, GIVEN % b"one", TAKEN)
     assert u.connect() == 0

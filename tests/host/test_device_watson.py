@@ -22,6 +22,7 @@ GATEWAY = f"g/{ORG}/gwtype/gw01"
 KEY = f"a-{ORG}-a84ps90Ajs"
 TIMEOUT_MS = 5000
 _E2BIG = -7
+_EMSGSIZE = -90
 
 on_every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 
@@ -137,12 +138,13 @@ def test_application_when_config_names_this_cloud_publishes_all_readings(
     assert [json.loads(payload)["seq"] for payload in payloads(cloud)] == list(range(20))
 
 
+@pytest.mark.parametrize("login", [{}, {"org": "quickstart", "token": None}])
 @on_every_runtime
 def test_plain_text_goes_only_when_asked_for_and_warns(
-    runtime: str, authority: Authority, tmp_path: Path
+    runtime: str, login: dict[str, Any], authority: Authority, tmp_path: Path
 ) -> None:
     with serve(organisation(authority, plain=True)) as cloud:
-        folder = flash(tmp_path, cloud, {"insecure_plain_text": True}, tls=False)
+        folder = flash(tmp_path, cloud, {"insecure_plain_text": True, **login}, tls=False)
         with running(runtime, "clouds.py", folder) as device:
             device.say("wire", {}, None)
             assert device.line() == (
@@ -269,6 +271,21 @@ def test_command_that_comes_while_the_device_waits_for_it_arrives_at_once(
     assert time.monotonic() - begin < 5
     assert publish(device, "one")["queued"] == 0
     assert reply["connects"] == 1
+
+
+@on_every_runtime
+def test_command_longer_than_the_buffer_is_an_error_and_the_next_one_arrives(
+    device: Script, cloud: Running
+) -> None:
+    device.call("connect", TIMEOUT_MS)
+    ask = ("ask", "t", "d", "+", TIMEOUT_MS)
+    assert device.call(*ask)["status"] == 204
+    for content in (b"x" * 2000, b"short"):
+        cloud.cloud.send_command("t", "d", "c", "text", content)
+    assert device.call(*ask)["status"] == _EMSGSIZE
+    assert device.call(*ask)["content"] == "short"
+    assert publish(device, "one")["queued"] == 0
+    assert payloads(cloud) == [b"one"]
 
 
 @on_every_runtime

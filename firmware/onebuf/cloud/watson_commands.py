@@ -24,8 +24,9 @@ class Commands:
         """Ask for a command, any with "+": the status, or -errno. wait_s: 0 to 3600.
 
         200: its content is in uplink.client.response, and what "+" stood for in the fields
-        x-commandid, x-devicetype, x-deviceid; 204: there is none. ValueError: no such command or
-        wait.
+        x-commandid, x-devicetype, x-deviceid; 204: there is none. -EMSGSIZE: it is longer than the
+        room behind the head, and lost: the platform hands each out once. ValueError: no such
+        command or wait.
         """
         if not 0 <= wait_s <= 3600 or timeout_ms <= wait_s * 1000:
             raise ValueError("wait_s: 0 to 3600, and less than timeout_ms")
