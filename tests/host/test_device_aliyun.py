@@ -321,14 +321,20 @@ def test_payload_of_128_kib_is_taken_and_one_octet_more_is_not_sent(
 
 
 @on_every_runtime
-def test_pages_of_the_front_server_keep_the_record(device: Script, cloud: Running) -> None:
+def test_pages_of_the_front_server_keep_the_record_unless_it_is_too_long(
+    device: Script, cloud: Running
+) -> None:
     assert publish(device)["connect"] == 0
-    cloud.faults.add("error(502),error(403)")
     device.call("push", "one")
-    assert publish(device)["result"] == 502
-    assert publish(device)["result"] == 403
+    for status in (400, 403, 404, 405, 500, 502, 503, 504):
+        cloud.faults.add(f"error({status})")
+        reply = publish(device)
+        assert (reply["result"], reply["queued"], reply["rejected"]) == (status, 1, 0)
     assert publish(device)["queued"] == 0
-    assert payloads(cloud) == [b"one"]
+    cloud.faults.add("error(413)")
+    reply = publish(device, "two")
+    assert (reply["result"], reply["queued"], reply["rejected"]) == (413, 0, 1)
+    assert (payloads(cloud), logins(cloud)) == ([b"one"], 1)
 
 
 # -- The login's body and the answer's content, against code that nobody here wrote ---------------

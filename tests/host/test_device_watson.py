@@ -201,6 +201,22 @@ def test_throttling_and_server_errors_are_waited_for_and_nothing_is_lost_or_doub
 
 
 @on_every_runtime
+def test_each_status_of_the_platform_keeps_the_record_or_gives_it_up(
+    device: Script, cloud: Running
+) -> None:
+    for n, status in enumerate((401, 403, 429, 500, 503)):
+        cloud.faults.add(f"error({status})")
+        reply = publish(device, f"kept {n}")
+        assert (reply["result"], reply["queued"], reply["rejected"]) == (status, 1, 0)
+        assert publish(device)["queued"] == 0
+    for n, status in enumerate((400, 404, 405, 413, 415), 1):
+        cloud.faults.add(f"error({status})")
+        reply = publish(device, f"given up {n}")
+        assert (reply["result"], reply["queued"], reply["rejected"]) == (status, 0, n)
+    assert payloads(cloud) == [b"kept %d" % n for n in range(5)]
+
+
+@on_every_runtime
 def test_event_that_the_platform_does_not_take_is_rejected_and_the_next_ones_go_on(
     device: Script, cloud: Running
 ) -> None:
