@@ -13,7 +13,7 @@ def from_status(status: int) -> int:
     record is kept until someone has put the device's rights in order. All else is the request's
     own fault.
     """
-    if 200 <= status < 300:
+    if status // 100 == 2:
         return ACCEPTED
     if status >= 500 or status in (401, 403, 408, 429):
         return RETRY

@@ -17,7 +17,7 @@ _EMSGSIZE = const(-90)
 _TIMEOUT_MS = const(30000)
 _DAY_S = const(86400)
 _FRESH_S = const(120)  # so long a signature waits in connect() for its forward()
-_NEVER = const(-0x20000000)
+_NEVER = const(-1000)  # longer ago than _FRESH_S, whatever the time is
 
 
 class Uplink:
@@ -166,7 +166,8 @@ class Uplink:
         if r < 200:
             return _RETRY
         judgement = self.cloud.outcome(reply)
-        self.result = getattr(self.cloud, "code", 0) or self.result
+        if self.result > 0:
+            self.result = reply.status
         return judgement
 
     def _begin(self, timeout_ms):

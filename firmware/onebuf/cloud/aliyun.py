@@ -18,7 +18,6 @@ class Aliyun:
     max_payload = 131072  # octets
     signs = False
     login = None
-    code = 0
     _token = b""
 
     def __init__(
@@ -79,8 +78,9 @@ class Aliyun:
         at = member(buf, a, e, b'"code"')
         end = span.token_end(buf, at, e) if at >= 0 else e
         code = scan.number(buf, at, end) if end < e else -1
-        self.code = max(code, 0)
-        if code <= 0 and reply.status >= 300:  # not the platform, but what stands before it
+        if code > 0:
+            reply.status = code
+        elif reply.status >= 300:  # not the platform, but what stands before it
             return outcome.REJECTED if reply.status == 413 else outcome.RETRY
         if code == 0:
             at = member(buf, a, e, b'"info"')
