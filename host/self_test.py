@@ -33,7 +33,10 @@ _NETWORK = "is the board on a network, see --wifi-ssid, and has that DNS?"
 # What the board's transport says (firmware/onebuf/errno.py), and what to do about it.
 _WHY: Mapping[int, tuple[str, str]] = {
     -6: ("the cloud's host name has no address", _NETWORK),
-    -13: ("the cloud refuses the certificate", "register it: see the commands of provisioning"),
+    -13: (
+        "the cloud refuses certificate or login",
+        "register it: see the commands of provisioning",
+    ),
     -104: ("the cloud closes the connection", "register the device; is the port right?"),
     -110: ("no answer in time", "is the cloud's address reachable from the board's network?"),
     -111: ("nobody listens there", "is the cloud running, and the port right?"),

@@ -290,6 +290,20 @@ def test_login_that_is_not_taken_keeps_the_record(
 
 
 @on_every_runtime
+def test_login_that_is_throttled_when_a_token_has_expired_loses_nothing(
+    device: Script, cloud: Running
+) -> None:
+    publish(device, "one")
+    cloud.cloud.expire_tokens()
+    cloud.cloud.fail_next(20001)
+    cloud.cloud.fail_next(40000)  # the login that follows
+    reply = publish(device, "two", lock=False)
+    assert (reply["result"], reply["queued"], logins(cloud)) == (40000, 1, 1)
+    assert publish(device)["queued"] == 0
+    assert (payloads(cloud), logins(cloud)) == ([b"one", b"two"], 2)
+
+
+@on_every_runtime
 def test_retry_after_beside_the_code_is_obeyed(device: Script, cloud: Running) -> None:
     assert publish(device)["connect"] == 0
     cloud.faults.add("throttle(7)")

@@ -187,6 +187,21 @@ def test_device_with_a_wrong_token_keeps_its_records_until_the_token_is_right(
     assert payloads(cloud) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("user", [GATEWAY, KEY])
+@on_every_runtime
+def test_gateway_or_application_with_a_wrong_token_keeps_its_records_until_it_is_right(
+    runtime: str, user: str, cloud: Running, tmp_path: Path
+) -> None:
+    with running(runtime, "clouds.py", flash(tmp_path, cloud, {"user": user})) as device:
+        device.call("wire", {}, None)
+        reply = publish(device, "one")
+        assert (reply["result"], reply["queued"], reply["rejected"]) == (403, 1, 0)
+        cloud.cloud.add_gateway("gwtype", "gw01", "passw0rd")
+        cloud.cloud.add_api_key(KEY, "passw0rd")
+        assert publish(device)["queued"] == 0
+    assert payloads(cloud) == [b"one"]
+
+
 @on_every_runtime
 def test_throttling_and_server_errors_are_waited_for_and_nothing_is_lost_or_doubled(
     device: Script, cloud: Running
