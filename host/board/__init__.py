@@ -50,6 +50,7 @@ class EmulatedBoard:
         self.flash = Flash(self.folder / "flash.bin", flash_bytes or board.flash_bytes)
         self._chip = Chip(chip or board.chip, bytes.fromhex(mac.replace(":", "")), self.flash.size)
         self._power: Power | None = None
+        self._unplugged: Power | None = None  # who looks for its port is to find no other's there
 
     @property
     def port(self) -> str:
@@ -70,6 +71,7 @@ class EmulatedBoard:
     def plug(self, faults: Faults = Faults()) -> str:  # noqa: B008
         """Plug it in, unplugged before if need be, and return its port."""
         self.unplug()
+        self._forget()
         self._power = Power(self.board, self._chip, self.flash, faults)
         return self.port
 
@@ -84,7 +86,12 @@ class EmulatedBoard:
         """Pull the cable; port and power are gone."""
         if self._power:
             self._power.stop()
-            self._power = None
+            self._unplugged, self._power = self._power, None
+
+    def _forget(self) -> None:
+        if self._unplugged:
+            self._unplugged.release()
+            self._unplugged = None
 
     def reset(self, download: bool = False) -> None:
         """Press the reset button; download: while the one named BOOT is held."""
@@ -102,6 +109,7 @@ class EmulatedBoard:
         traceback: TracebackType | None,
     ) -> None:
         self.unplug()
+        self._forget()
         self.flash.close()
         if self._temporary:
             self._temporary.cleanup()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import suppress
 from dataclasses import dataclass
 
 _PATIENCE_MS = 1000  # then what the host does not take is lost, as on a UART
@@ -44,6 +45,7 @@ class Line:
         self._faults = faults
         self._left = faults.unplug_at
         self._passed = 0
+        self._name = -1
 
     def opened(self) -> bool:
         """Whether a program has the port open."""
@@ -76,8 +78,16 @@ class Line:
                 return
 
     def close(self) -> None:
-        """Pull the cable: the port is gone."""
+        """Pull the cable: the port is gone, and its name nobody else's until release()."""
+        with suppress(OSError):
+            self._name = os.open(self.port, os.O_RDWR | os.O_NOCTTY)
         os.close(self.descriptor)
+
+    def release(self) -> None:
+        """Let the system give the port's name away."""
+        if self._name >= 0:
+            os.close(self._name)
+            self._name = -1
 
     def _disturbed(self, octets: bytes) -> bytes:
         every = self._faults.noise_every

@@ -77,6 +77,10 @@ class Power:
         self._thread.join(_JOIN_S)
         os.close(self._waker)
 
+    def release(self) -> None:
+        """After stop(): let the system give the port's name away."""
+        self._line.release()
+
     def reset(self, download: bool) -> None:
         """Press the reset button, with or without that named BOOT."""
         self._asked = self._download if download else self._boot
