@@ -1,6 +1,7 @@
 """The application: measure, queue, forward. Wired here; what is not imported is not in RAM.
 
-Settings are read from config.json; certificates are DER files beside it:
+Settings are read from config.json, and a mistake in it is told in one line; certificates are DER
+files beside it:
 
     cloud, settings              a module of onebuf.cloud, and what its class takes, by name
     address                      connect there instead of to the cloud's host (an emulated cloud)
@@ -68,22 +69,21 @@ def wire(config, transport=None, wifi=None, queue=None):
     clock = make_clock(config, transport.feed) if "clock" in config else None
     assigned = {}
     if "dps" in config:
-        ask = load("provisioning").assignment
-        assigned = ask(config, transport, wifi, buf, clock, make_cloud)
+        assigned = load("provisioning").assignment(config, transport, wifi, buf, clock, make_cloud)
         forget("onebuf.provision")
     cloud = make_cloud(config, assigned)
     client = Client(transport, buf, cloud.host, cloud.port)
     uplink = Uplink(client, cloud, queue, Backoff(1000, 300_000), random16, clock)
     if "dead_letters" in config:
-        letters = load("onebuf.dead_letters").DeadLetters(**config["dead_letters"])
-        uplink.dead_letters = letters
+        letters = load("onebuf.dead_letters").DeadLetters
+        uplink.dead_letters = make("dead_letters", letters, config["dead_letters"])
     return uplink
 
 
 def make_queue(config):
     """The readings wait in RAM, or on flash, where a reset and a power cut leave them."""
     if "queue" in config:
-        return load("onebuf.flash_queue").FlashQueue(**config["queue"])
+        return make("queue", load("onebuf.flash_queue").FlashQueue, config["queue"])
     return load("onebuf.queue").Queue(2048)
 
 
@@ -91,7 +91,8 @@ def make_cloud(config, assigned):
     """The cloud of the settings; assigned: what provisioning adds to them."""
     settings = dict(config["settings"])
     settings.update(assigned)
-    cloud = load("onebuf.cloud." + config.get("cloud", "aws")).CLOUD(**settings)
+    module = make("cloud", load, {"name": "onebuf.cloud." + config.get("cloud", "aws")})
+    cloud = make("settings", getattr(module, "CLOUD", None), settings)
     if config.get("tls", True) != getattr(cloud, "tls", True):
         raise ValueError("tls: the cloud was told otherwise")
     if "clock" not in config and (cloud.signs or settings.get("key")):
@@ -105,6 +106,14 @@ def load(name):
     """The module of that name: no other is imported."""
     __import__(name)
     return sys.modules[name]
+
+
+def make(part, kind, given, *args):
+    """kind(*args, **given): given is what config.json has under part, which ValueError names."""
+    try:
+        return kind(*args, **given)
+    except (AttributeError, ImportError, TypeError, ValueError) as e:
+        raise ValueError("%s: %s" % (part, e))
 
 
 def make_transport(config):
@@ -125,9 +134,7 @@ def make_wifi(config, transport):
     """The network, asked to come up, where that is not boot.py's to do: a Wifi, or None."""
     if "wifi" not in config:
         return None
-    import network
-
-    wifi = load("onebuf.wifi").Wifi(network, transport, **config.pop("wifi"))
+    wifi = make("wifi", load("onebuf.wifi").Wifi, config.pop("wifi"), load("network"), transport)
     print("Wi-Fi ->", wifi.connect())
     return wifi
 
@@ -135,7 +142,7 @@ def make_wifi(config, transport):
 def make_clock(config, feed):
     """The clock, set: TLS compares certificates with the board's time, which begins in 2000."""
     rtc = getattr(machine, "RTC", None)
-    clock = load("onebuf.clock").Clock(rtc() if rtc else None, **config["clock"])
+    clock = make("clock", load("onebuf.clock").Clock, config["clock"], rtc() if rtc else None)
     clock.feed = feed
     clock.dates = config.get("tls", True)
     if "sleep" not in config or clock.seconds() < 0:  # the board's clock goes on in deep sleep
@@ -267,16 +274,23 @@ def once(config, feed, queue, backoff):
             wifi.off()
 
 
-def main():
-    with open("config.json") as file:
-        config = json.load(file)
+def ready():
+    """Wire all as config.json says: that, the network and the uplink. ValueError: it is wrong."""
+    config = load("settings").read("config.json")  # which is not imported any more after it
     feed = machine.WDT(timeout=config["watchdog_ms"]).feed if "watchdog_ms" in config else None
     if "sleep" in config:
         load("sleeper").wake(config, feed, measure, once)
     transport = make_transport(config)
     transport.feed = feed
     wifi = make_wifi(config, transport)
-    uplink = wire(config, transport, wifi)
+    return config, wifi, wire(config, transport, wifi)
+
+
+def main():
+    try:
+        config, wifi, uplink = ready()
+    except ValueError as e:
+        return print("config.json:", e)
     gc.collect()
     gc.threshold(-1)  # from here on next to nothing is allocated
     if not (wifi and wifi.result):

@@ -53,7 +53,7 @@ def provision(config, transport, buf, clock, make_cloud):
     except dps.ProvisioningError as error:
         print("provisioning:", error)
         return None, error.wait_s
-    except ValueError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         print("provisioning:", error)
         return None, 0
     finally:

@@ -40,7 +40,7 @@ def wake(config, feed, measure, forward):
     printed, and does not keep the device awake.
     """
     begin = time.ticks_ms()
-    if "queue" not in config or config["sleep"]["forward_every"] < 1:
+    if "queue" not in config or config["sleep"].get("forward_every", 0) < 1:
         raise ValueError("sleep: wants a queue on flash, and forward_every of 1 or more")
     period = config.get("period_ms", 60_000)
     memory = machine.RTC().memory

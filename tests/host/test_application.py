@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,90 @@ def test_certificate_for_aws_on_port_443_without_alpn_is_refused_and_8443_is_nam
     assert main.make_cloud({"settings": {**settings, "port": 8443}}, {}).port == 8443
     keys = {"cloud": "aws_sigv4", "settings": {**SIGV4, "port": 443}, "clock": {}}
     assert main.make_cloud(keys, {}).port == 443
+
+
+SAS = {**HUB, "key": "a secret that is no base64"}
+ALIYUN = {"product_key": "p", "device_name": "d", "device_secret": "secret", "topic": "no"}
+SLEEP = {"queue": {"folder": "q"}, "sleep": {"forward_every": 0}}
+LEFT_OUT = object()
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("settings: missing", {"settings": LEFT_OUT}),
+        ("settings: wants an object", {"settings": [WATSON]}),
+        ("settings: function missing", {"settings": {"org": ORG, "token": "secret"}}),
+        ("settings: unexpected keyword argument 'colour'", {"settings": {**WATSON, "colour": 1}}),
+        ("settings: unsupported types", {"settings": {**WATSON, "token": 1234}}),
+        ("settings: unsupported types", {"settings": {**WATSON, "port": "443"}}),
+        ("settings: identifiers: 1 to 36 of", {"settings": {**WATSON, "device_id": "a b"}}),
+        ("settings: topic: ", {"cloud": "aws", "settings": {"endpoint": "a.b", "topic": "#"}}),
+        ("settings: incorrect padding", {"cloud": "azure", "clock": {}, "settings": SAS}),
+        ("settings: client_id: ", {"cloud": "aliyun", "settings": ALIYUN}),
+        ("cloud: no module named 'onebuf.cloud.gcp'", {"cloud": "gcp"}),
+        ("cloud: wants a text", {"cloud": 5}),
+        ("settings: 'NoneType' object isn't callable", {"cloud": "watson_mqtt"}),
+        ("ca: missing", {"ca": LEFT_OUT}),
+        ("other.der: [Errno 2] ENOENT", {"ca": "other.der"}),
+        ("invalid cert", {"ca": "config.json"}),
+        ("cert: missing", {"key": "ca.der"}),
+        ("this runtime has no ALPN; port 8443 needs none", {"alpn": "x-amzn-http-ca"}),
+        ("buffer: wants a whole number, 0 or more", {"buffer": -1}),
+        ("readings: wants a whole number, 0 or more", {"readings": "all"}),
+        ("period_ms: wants a whole number, 0 or more", {"period_ms": 0.5}),
+        ("tls: wants true or false", {"tls": "no"}),
+        ("tls: the cloud was told otherwise", {"tls": False}),
+        ("clock: unexpected keyword argument 'server'", {"clock": {"server": "a"}}),
+        ("queue: unexpected keyword argument 'file'", {"queue": {"file": "q"}}),
+        ("dead_letters: unexpected keyword argument 'p'", {"dead_letters": {"p": 1}}),
+        ("sleep: wants a queue on flash, and forward_every of 1 or more", SLEEP),
+        ("period: there is no such setting", {"period": 5}),
+    ],
+)
+def test_mistake_in_config_json_is_told_in_one_line_that_names_the_setting_and_no_secret(
+    words: str, wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    config = {"cloud": "watson", "settings": WATSON, "readings": 1, "ca": "ca.der", **wrong}
+    kept = {name: value for name, value in config.items() if value is not LEFT_OUT}
+    Authority(tmp_path)
+    said = told(tmp_path, json.dumps(kept).encode())
+    assert said.startswith(f"config.json: {words}") and "secret" not in said and "1234" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "content"),
+    [
+        ("syntax error in JSON", b'{"cloud": "watson", "token": "secret'),
+        ("syntax error in JSON", b""),
+        ("syntax error in JSON", b"\xff\xfe\x00"),
+        ("an object is wanted", b"[]"),
+        ("an object is wanted", b"null"),
+        ("[Errno 2] ENOENT", None),
+    ],
+)
+def test_config_json_that_cannot_be_read_is_told_in_one_line(
+    words: str, content: bytes | None, tmp_path: Path
+) -> None:
+    assert told(tmp_path, content) == f"config.json: {words}"
+
+
+def told(folder: Path, config: bytes | None) -> str:
+    """The only line that the application prints before it ends in order, not in a traceback."""
+    if config is not None:
+        (folder / "config.json").write_bytes(config)
+    with running("micropython-32", str(FIRMWARE / "main.py"), folder) as device:
+        *clock, line = device.lines()
+    assert all(each.startswith("clock -> ") for each in clock)
+    return line
+
+
+def test_every_setting_that_main_explains_is_known_and_no_other() -> None:
+    device = Device(FIRMWARE)
+    explained = device.load("main").__doc__.split("beside it:")[1]
+    names = re.findall(r"^    (\w+(?:, \w+)*)  ", explained, re.MULTILINE)
+    known = {name for _, _, kind in device.load("settings")._KINDS for name in kind}
+    assert {name for each in names for name in each.split(", ")} == known
 
 
 class Uplink:

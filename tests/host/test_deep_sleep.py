@@ -278,7 +278,8 @@ def test_board_without_a_queue_on_flash_is_told_so(tmp_path: Path, aws: AWSCloud
     del config["queue"]
     (device.folder / "config.json").write_text(json.dumps(config))
     wake = device.wake()
-    assert not wake.slept and "ValueError: sleep" in wake.lines[-1]
+    said = "config.json: sleep: wants a queue on flash, and forward_every of 1 or more"
+    assert not wake.slept and wake.lines == [said]
 
 
 # -- One that stays awake -------------------------------------------------------------------------

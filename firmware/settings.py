@@ -1,0 +1,65 @@
+"""What config.json may say: main.py reads it with this module.
+
+ValueError has one line for a person. It repeats no value but a file's name: it may be a secret.
+"""
+
+import json
+import os
+import sys
+
+_KINDS = (
+    ("a text", str, ("cloud", "address", "ca", "key", "alpn")),
+    ("a text or a list of texts", (str, list), ("cert",)),
+    ("an object", dict, ("settings", "queue", "dead_letters", "wifi", "clock", "dps", "sleep")),
+    ("true or false", bool, ("tls", "heap_lock")),
+    (
+        "a whole number, 0 or more",
+        int,
+        ("buffer", "period_ms", "readings", "budget_ms", "watchdog_ms"),
+    ),
+)
+
+
+def read(name):
+    """The settings in the file of that name; then this module's RAM is free again."""
+    try:
+        with open(name) as file:
+            config = json.load(file)
+    except OSError as e:
+        raise ValueError(str(e))
+    finally:
+        del sys.modules[__name__]
+    if not isinstance(config, dict):
+        raise ValueError("an object is wanted")
+    for name in config:
+        check(name, config[name])
+    for name in files(config):
+        try:
+            os.stat(name)
+        except OSError as e:
+            raise ValueError("%s: %s" % (name, e))
+    return config
+
+
+def files(config):
+    """The names of the files with certificates and key; ValueError: a setting is missing."""
+    wanted = ["ca"] if config.get("tls", True) else []
+    if wanted and "key" in config:
+        wanted += ["cert", "key"]
+    for name in ["settings"] + wanted:
+        if name not in config:
+            raise ValueError("%s: missing" % name)
+    names = []
+    for name in wanted:
+        names += [config[name]] if isinstance(config[name], str) else config[name]
+    return names
+
+
+def check(name, value):
+    """ValueError: there is no such setting, or its value is of another type."""
+    for words, kind, names in _KINDS:
+        if name in names:
+            if isinstance(value, kind) and not (kind is int and value < 0):
+                return
+            raise ValueError("%s: wants %s" % (name, words))
+    raise ValueError("%s: there is no such setting" % name)
