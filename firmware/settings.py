@@ -49,7 +49,7 @@ def files(config):
     for name in ["settings"] + wanted:
         if name not in config:
             raise ValueError("%s: missing" % name)
-    names = []
+    names: list = []
     for name in wanted:
         names += [config[name]] if isinstance(config[name], str) else config[name]
     return names
@@ -59,7 +59,8 @@ def check(name, value):
     """ValueError: there is no such setting, or its value is of another type."""
     for words, kind, names in _KINDS:
         if name in names:
-            if isinstance(value, kind) and not (kind is int and value < 0):
+            negative = isinstance(value, int) and value < 0
+            if isinstance(value, kind) and not negative:
                 return
             raise ValueError("%s: wants %s" % (name, words))
     raise ValueError("%s: there is no such setting" % name)
