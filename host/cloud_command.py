@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -32,14 +34,20 @@ def add_cloud(
         epilog=f"faults:\n\n{notes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--host", default="127.0.0.1", help="listen there (127.0.0.1)")
+    command.add_argument(
+        "--host", type=_host, default="127.0.0.1", help="listen there (127.0.0.1)"
+    )
     help = "the first one's; the others take the next ones. 0: any free ones (8443)"
     command.add_argument("--port", type=port, default=8443, help=help)
     command.add_argument("--only", type=_services, help=f"some of {names}, with commas between")
-    command.add_argument("--folder", type=Path, default=Path(".onebuf"), help="certificates")
-    command.add_argument("--store", default=":memory:", help="SQLite file for the messages")
-    command.add_argument("--thing", default="demo-thing", help="the device that may publish")
-    command.add_argument("--fault", type=_fault, help="what each does wrong: see below")
+    help = "certificates and the device's secrets (.onebuf)"
+    command.add_argument("--folder", type=Path, default=Path(".onebuf"), help=help)
+    help = "SQLite file that keeps messages and state for the next run (in memory)"
+    command.add_argument("--store", default=":memory:", metavar="FILE", help=help)
+    help = "the device that may publish (demo-thing)"
+    command.add_argument("--thing", default="demo-thing", help=help)
+    help = "what each of them does wrong: see below"
+    command.add_argument("--fault", type=_fault, metavar="FAULTS", help=help)
     command.set_defaults(command=_run)
 
 
@@ -48,7 +56,13 @@ def _services(text: str) -> list[str]:
     for name in names:
         if name not in emulation.SERVICES:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {[*emulation.SERVICES]}")
-    return names
+    return [*dict.fromkeys(names)]
+
+
+def _host(text: str) -> str:
+    if not text:  # for a socket that is every address
+        raise argparse.ArgumentTypeError("an address is wanted; 0.0.0.0: all of this computer")
+    return text
 
 
 def _fault(spelling: str) -> str:
@@ -62,23 +76,41 @@ def _fault(spelling: str) -> str:
 def _run(options: argparse.Namespace) -> int:
     if options.port + len(emulation.SERVICES) > 65536:
         raise SystemExit(f"onebuf: --port {options.port}: the others take the ports behind it")
-    authority = Authority(options.folder)
-    store = Store(options.store)
-    (options.folder / ".gitignore").write_text("*\n")  # private keys are nothing to commit
-    names = [*emulation.SERVICES]
+    store = _store(options.store)
+    authority = Authority(options.folder.resolve())  # what is pasted is so in whatever folder
+    (authority.folder / ".gitignore").write_text("*\n")  # private keys are nothing to commit
+    seen = store.last()
+    blocks = []
     with ExitStack() as running:
-        for name in options.only or names:
+        for name in options.only or emulation.SERVICES:
             try:
                 service = emulation.SERVICES[name](authority, store, options.thing)
             except ValueError as error:
                 raise SystemExit(f"onebuf: {error}") from error
-            port = options.port and options.port + names.index(name)
-            cloud = running.enter_context(serve(service.cloud, port, options.host))
+            port = options.port and options.port + [*emulation.SERVICES].index(name)
+            cloud = running.enter_context(_served(service, port, options.host))
             if options.fault:
                 cloud.faults.add(options.fault)
-            print(_block(service, cloud), flush=True)
-        print("Ctrl-C stops it.", flush=True)
-        _follow(store)
+            blocks.append(_block(service, cloud))
+        print(*blocks, "Ctrl-C stops it.", sep="\n", flush=True)
+        _follow(store, seen)
+
+
+def _store(path: str) -> Store:
+    try:
+        return Store(path)
+    except sqlite3.Error as error:
+        raise SystemExit(f"onebuf: --store {path}: {error}") from error
+
+
+def _served(service: emulation.Service, port: int, host: str) -> Running:
+    try:
+        return serve(service.cloud, port, host)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        text = f"{host}:{port} is in use, perhaps by another `onebuf cloud`: see --port"
+        raise SystemExit(f"onebuf: {text}") from error
 
 
 def _block(service: emulation.Service, cloud: Running) -> str:
@@ -86,17 +118,19 @@ def _block(service: emulation.Service, cloud: Running) -> str:
     return f"{service.title} on {cloud.host}:{cloud.port}\n\n{commands}\n"
 
 
-def _follow(store: Store) -> NoReturn:
-    """Print each message that comes in, for ever."""
-    seen = len(store.messages())
+def _follow(store: Store, seen: int) -> NoReturn:
+    """Print each message that comes in after the one of that id, for ever."""
     while True:
-        messages = store.messages()
-        for message in messages[seen:]:
+        for message in store.messages(after=seen):
             print(_line(message), flush=True)
-        seen = len(messages)
+            seen = message.id
         time.sleep(_POLL_S)
 
 
 def _line(message: Message) -> str:
-    text = message.payload.decode(errors="replace")
-    return f"{message.device} {message.topic} qos={message.qos} {text}"
+    """One line, whatever is in a payload: no escape code of it reaches the terminal."""
+    text = message.payload.decode(errors="backslashreplace")
+    line = f"{message.device} {message.topic} qos={message.qos} {text}"
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in line
+    )

@@ -70,13 +70,22 @@ class Store:
         row = (message.received, message.device, message.topic, message.qos, message.payload)
         self.execute(_INSERT, (*row, message.retain, json.dumps(message.properties)))
 
-    def messages(self, topic: str | None = None) -> list[Message]:
-        """Return the messages in order of arrival, all or those of exactly one topic."""
+    def messages(self, topic: str | None = None, after: int = 0) -> list[Message]:
+        """Return the messages in order of arrival, all or those of exactly one topic.
+
+        after: only those that came after the one of that id.
+        """
         if topic is None:
-            rows = self.execute(f"{_COLUMNS} ORDER BY id")
+            rows = self.execute(f"{_COLUMNS} WHERE id > ? ORDER BY id", (after,))
         else:
-            rows = self.execute(f"{_COLUMNS} WHERE topic = ? ORDER BY id", (topic,))
+            where = "WHERE topic = ? AND id > ?"
+            rows = self.execute(f"{_COLUMNS} {where} ORDER BY id", (topic, after))
         return [_message(row) for row in rows]
+
+    def last(self) -> int:
+        """Return the id of the newest message, 0 if there is none."""
+        ((number,),) = self.execute("SELECT COALESCE(MAX(id), 0) FROM messages")
+        return int(number)
 
     def retained(self, topic: str) -> Message | None:
         """Return the retained message of `topic`; an empty payload has deleted it."""

@@ -151,7 +151,7 @@ class WatsonCloud:
         real = PLAIN_PORT if self.plain else PORT
         place = f"http://{name}:{real}" if self.plain else f"https://{name}"
         lines = [
-            "curl --request POST",
+            "curl --include --request POST",  # the answer is a status without a body
             f"--connect-to {name}:{real}:{host}:{port}",
             f"--cacert {shlex.quote(str(self.authority.ca_pem))}",
             f"--user {user}",

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -238,24 +239,73 @@ def test_cloud_prints_a_curl_line_that_publishes_when_pasted_and_then_the_messag
     assert cloud.process.line() == 'demo-thing topic qos=1 { "message": "Hello, world" }'
 
 
+@dataclass
+class Clouds:
+    """All clouds as one command runs them: each one's port and commands, by its title."""
+
+    process: Process
+    folder: Path
+    blocks: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def printed(self) -> str:
+        return "\n".join(f"{title} {commands}" for title, (_, commands) in self.blocks.items())
+
+    def block(self, word: str) -> tuple[str, str]:
+        """Port and commands of the cloud whose title has the word."""
+        [found] = [block for title, block in self.blocks.items() if word in title]
+        return found
+
+    def paste(self, commands: str) -> str:
+        """What a second shell shows, in another folder, with the heads of all answers."""
+        assert shutil.which("curl"), "this test needs curl"
+        elsewhere = self.folder / "elsewhere"
+        elsewhere.mkdir(exist_ok=True)
+        (elsewhere / ".curlrc").write_text("include\nno-progress-meter\n")
+        done = subprocess.run(
+            ["sh", "-c", commands],
+            cwd=elsewhere,
+            env={**os.environ, "CURL_HOME": str(elsewhere)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+
+@contextmanager
+def all_clouds(folder: Path, *arguments: str) -> Iterator[Clouds]:
+    words = ("cloud", "--port", "0", "--folder", "the files", *arguments)
+    with started(*words, folder=folder) as process:
+        clouds, title = Clouds(process, folder), ""
+        while (line := process.line()) != "Ctrl-C stops it.":
+            match = re.fullmatch(r"(.+) on 127\.0\.0\.1:(\d+)", line)
+            title = match[1] if match else title
+            port, commands = clouds.blocks.get(title, (match[2] if match else "", ""))
+            clouds.blocks[title] = (port, commands if match else f"{commands}{line}\n")
+        yield clouds
+
+
 def test_cloud_runs_all_clouds_and_the_commands_that_it_prints_are_answered_when_pasted(
     tmp_path: Path,
 ) -> None:
-    assert shutil.which("curl"), "this test needs curl"
-    with started("cloud", "--port", "0", "--folder", "the files", folder=tmp_path) as process:
-        lines = [process.line()]
-        while lines[-1] != "Ctrl-C stops it.":
-            lines.append(process.line())
-        titles = [line for line in lines if re.search(r" on 127\.0\.0\.1:\d+$", line)]
-        commands = "\n".join(line for line in lines[:-1] if line not in titles)
-        done = subprocess.run(
-            ["sh", "-c", commands], cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S
-        )
-        received = [process.line() for _ in range(6)]
-    assert len(titles) == len(SERVICES)
-    assert done.stdout.count('"message":"OK"') == 3, done.stdout + done.stderr
-    for answer in ('"status":"assigning"', '"status":"assigned"', "204 No Content", '"code":0'):
-        assert done.stdout.count(answer) >= 1, answer
+    with all_clouds(tmp_path) as clouds:
+        assert len(clouds.blocks) == len(SERVICES)
+        shown = clouds.paste(clouds.block("by certificate")[1])
+        assert shown.startswith("HTTP/1.1 200 OK\n") and '{"message":"OK","traceId":"' in shown
+        shown = clouds.paste(clouds.block("access key or authorizer")[1])
+        assert shown.count("HTTP/1.1 200 OK") == shown.count('{"message":"OK"') == 2
+        shown = clouds.paste(clouds.block("Azure")[1])
+        heads = re.findall(r"HTTP/1.1 (.*)", shown)
+        assert heads == ["202 Accepted", "200 OK", "204 No Content"]
+        assert '"status":"assigning"}' in shown and '"status":"assigned"' in shown
+        shown = clouds.paste(clouds.block("Alibaba")[1])
+        assert re.fullmatch(r'HTTP/1.1 200\n(?s:.*)"code":0,.*"message":"success"}', shown)
+        shown = clouds.paste(clouds.block("Watson")[1])
+        assert shown.startswith("HTTP/1.1 200 OK\n") and shown.endswith("\n\n")
+        received = [clouds.process.line() for _ in range(6)]
+        printed = clouds.printed
     assert [line.split()[0] for line in received] == [
         "demo-thing",
         "AKIDONEBUFDEMO",
@@ -266,7 +316,52 @@ def test_cloud_runs_all_clouds_and_the_commands_that_it_prints_are_answered_when
     ]
     for file in (tmp_path / "the files").glob("demo-thing.*-*"):
         assert file.stat().st_mode & 0o77 == 0, file
-        assert file.read_text() not in "\n".join([*lines, *received])
+        assert file.read_text() not in "\n".join([printed, *received])
+
+
+@pytest.mark.parametrize(
+    ("title", "throttled", "right"),
+    [
+        ("by certificate", "429 .*Retry-After: 7.*traceId", "200 OK"),
+        ("access key", "429 .*Retry-After: 7.*traceId", "200 OK"),
+        ("Azure", "429 .*Retry-After: 7.*429001", "202 Accepted"),
+        ("Alibaba", "200\n.*Retry-After: 7.*40000", '"code":0'),
+        ("Watson", "429 .*Retry-After: 7", "200 OK"),
+    ],
+)
+def test_cloud_with_a_fault_gives_it_to_each_cloud_in_that_clouds_own_words(
+    title: str, throttled: str, right: str, tmp_path: Path
+) -> None:
+    with all_clouds(tmp_path, "--fault", "throttle(7)") as clouds:
+        first = re.split(r"\n(?=curl)", clouds.block(title)[1].strip())[0]
+        shown = clouds.paste(re.sub(r"(?s)TOKEN=\$\((.*) \| .*", r"\1", first))
+        assert re.match(f"(?s)HTTP/1.1 {throttled}", shown), shown
+        assert right in clouds.paste(clouds.block(title)[1])
+
+
+def test_cloud_started_again_with_its_store_knows_what_it_knew(tmp_path: Path) -> None:
+    store = ("--store", "state.sqlite")
+    with all_clouds(tmp_path, *store) as clouds:
+        azure, aliyun = clouds.block("Azure"), clouds.block("Alibaba")
+        assert '"status":"assigned"' in clouds.paste(azure[1])
+        token = clouds.paste(aliyun[1] + 'echo "token $TOKEN"').split()[-1]
+    with all_clouds(tmp_path, *store) as clouds:
+        port, _ = clouds.block("Azure")
+        _, lookup, telemetry = re.split(r"\n(?=curl)", azure[1].strip())
+        again = clouds.paste(f"{lookup}\n{telemetry}".replace(azure[0], port))
+        assert '"status":"assigned"' in again and "204 No Content" in again
+        port, _ = clouds.block("Alibaba")
+        publish = aliyun[1][aliyun[1].index("\ncurl") :].replace(aliyun[0], port)
+        assert '"code":0' in clouds.paste(f"TOKEN={token}\n{publish}")
+        lines = [clouds.process.line() for _ in range(2)]
+    assert [line.split()[0] for line in lines] == ["demo-thing", "a1B2c3D4e5F/demo-thing"]
+    assert len(Store(tmp_path / "state.sqlite").messages()) == 4
+
+
+def test_cloud_prints_a_message_in_one_line_and_none_of_its_escape_codes(cloud: Cloud) -> None:
+    assert cloud.publish(message="\x1b]0;gone\x07\nsecond\r\u202e").returncode == 0
+    printed = r"demo-thing test/topic qos=1 \x1b]0;gone\x07\nsecond\r\u202e"
+    assert cloud.process.line() == printed
 
 
 def test_cloud_started_again_keeps_the_secrets_of_its_device(tmp_path: Path) -> None:
@@ -321,7 +416,9 @@ def test_cloud_with_a_fault_gives_it_to_the_first_request(tmp_path: Path) -> Non
 
 def test_cloud_when_its_port_is_taken_says_so_in_one_line(cloud: Cloud, tmp_path: Path) -> None:
     done = onebuf("cloud", "--port", cloud.port, folder=tmp_path)
-    assert_one_line(done, 1, "in use", str(cloud.port))
+    assert_one_line(
+        done, 1, f"127.0.0.1:{cloud.port} is in use, perhaps by another `onebuf cloud`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -332,6 +429,7 @@ def test_cloud_when_its_port_is_taken_says_so_in_one_line(cloud: Cloud, tmp_path
         ("--fault", "throttle,", ("want name",)),
         ("--port", "many", ("--port", "many")),
         ("--only", "aws,gcp", ("'gcp'", "watson")),
+        ("--host", "", ("an address is wanted",)),
     ],
 )
 def test_cloud_with_a_misspelled_option_is_refused_with_the_reason(
@@ -342,13 +440,27 @@ def test_cloud_with_a_misspelled_option_is_refused_with_the_reason(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("option", "value"), [("--thing", "ca"), ("--port", "99999")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--thing", "ca"),
+        ("--thing", "not:watson"),
+        ("--port", "99999"),
+        ("--port", "65534"),
+        ("--folder", "occupied"),
+        ("--folder", "occupied/below"),
+        ("--store", "occupied"),
+        ("--store", "missing/file"),
+    ],
+)
 def test_cloud_with_an_impossible_option_is_refused_in_one_line(
     option: str, value: str, tmp_path: Path
 ) -> None:
-    done = onebuf("cloud", option, value, folder=tmp_path)
+    (tmp_path / "occupied").write_text("neither a folder nor a database")
+    free = () if option == "--port" else ("--port", "0")
+    done = onebuf("cloud", option, value, *free, folder=tmp_path)
     assert done.returncode in (1, USAGE)
-    assert_one_line(done, done.returncode, value)
+    assert_one_line(done, done.returncode, value.split("/below")[0])
 
 
 # -- onebuf publish -------------------------------------------------------------------------------
