@@ -10,6 +10,7 @@ import argparse
 import getpass
 import os
 import sys
+import warnings
 from pathlib import Path
 
 _SHORTEST, _LONGEST = 4, 1023  # octets of a pass phrase: OpenSSL takes no others
@@ -100,6 +101,8 @@ def _checked(phrase: bytes) -> bytes:
 
 def _prompt(text: str) -> bytes:
     try:
-        return getpass.getpass(text).encode()
-    except EOFError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)  # it would show what is typed
+            return getpass.getpass(text).encode()
+    except (EOFError, getpass.GetPassWarning):
         raise ValueError("no pass phrase: no terminal to ask on, see --pass-phrase-file") from None

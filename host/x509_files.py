@@ -94,18 +94,22 @@ def read_certificates(data: bytes) -> list[x509.Certificate]:
 
 def read_key(data: bytes, pass_phrase: Callable[[], bytes]) -> PrivateKey:
     """Return the private key in PEM or DER; ValueError. pass_phrase() is asked if need be."""
-    pem = b"-----BEGIN" in data
-    load = serialization.load_pem_private_key if pem else serialization.load_der_private_key
     try:
-        try:
-            key = load(data, None)
-        except TypeError:  # that is how cryptography says that it is encrypted
-            key = load(data, pass_phrase())
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("no private key, or not its pass phrase") from None
+        key = _load_key(data, None)
+    except TypeError:  # that is how cryptography says that it is encrypted
+        key = _load_key(data, pass_phrase())
     if not isinstance(key, PrivateKey):
         raise ValueError("neither an EC nor an RSA key: MicroPython's TLS takes no other")
     return key
+
+
+def _load_key(data: bytes, pass_phrase: bytes | None) -> object:
+    pem = b"-----BEGIN" in data
+    load = serialization.load_pem_private_key if pem else serialization.load_der_private_key
+    try:
+        return load(data, pass_phrase)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("no private key, or not its pass phrase") from None
 
 
 def has_key(data: bytes) -> bool:

@@ -363,6 +363,28 @@ def test_pass_phrase_when_the_second_differs_is_refused_and_nothing_written(
     assert files_in(tmp_path) == {}
 
 
+def test_pass_phrase_without_a_terminal_to_ask_on_is_told_in_one_line_and_not_read_openly(
+    tmp_path: Path, phrase: Path
+) -> None:
+    certs("self-signed", "--cn", "d", "--pass-phrase-file", phrase, "--out", tmp_path)
+    key = tmp_path / "device-key.pem"
+    for words in (("self-signed", "--cn", "e", "--pass-phrase", "--out", "out"), ("der", key)):
+        done = subprocess.run(
+            [sys.executable, "-m", "host.cli", "certs", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            input="1234\n1234\n",
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            start_new_session=True,  # away from the terminal of whoever runs this
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        where = f"{key}: " if "der" in words else ""
+        said = "no pass phrase: no terminal to ask on, see --pass-phrase-file"
+        assert done.stderr == f"onebuf: {where}{said}\n"
+
+
 @pytest.mark.parametrize("content", ["", "\n", "123\n", "12\n34\n", "x" * 1024])
 def test_pass_phrase_when_openssl_would_refuse_it_is_refused_and_not_repeated(
     tmp_path: Path, content: str
