@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from host import (
     boards_command,
@@ -40,8 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats no value that no option takes: it may be a secret, as after --pass-phrase."""
+
+    def error(self, message: str) -> NoReturn:
+        kind, _, words = message.partition(": ")
+        if kind == "unrecognized arguments":
+            names = [word.split("=")[0] for word in words.split() if word.startswith("--")]
+            message = f"{kind}: {' '.join(names) or 'a value that no option takes'}"
+        message = re.sub(r"(?s)(ignored explicit argument) .*", r"\1", message)
+        super().error(re.sub(r"(?s)(ambiguous option: [^ =]*)=.*( could match)", r"\1\2", message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="onebuf", description=__doc__)
+    parser: argparse.ArgumentParser = _Parser(prog="onebuf", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_demo(commands)
     cloud_command.add_cloud(commands, _port)

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -37,6 +38,8 @@ def sas(key: str, uri: str, expiry: int, policy: str = "", derive: str = "") -> 
     secret = _base64(key)
     if not 16 <= len(secret) <= 64:
         raise ValueError("the key has to have 16 to 64 bytes, in base64")
+    if not uri:
+        raise ValueError("the URI is empty: such as HUB/devices/ID is wanted")
     if derive:
         secret = hmac.new(secret, derive.encode(), hashlib.sha256).digest()
     resource = quote(uri, safe="")
@@ -70,8 +73,7 @@ def aws(
     The session token is among what is signed: it is shown only with `reveal`.
     """
     host, target = _wire(request.url)
-    if not _DATE.fullmatch(request.date):
-        raise ValueError(f"time {request.date!r}: YYYYMMDDTHHMMSSZ is wanted")
+    _check_date(request.date)
     fields = {name.lower(): value for name, value in request.fields.items()}
     fields |= {"host": host, "x-amz-date": request.date}
     if session_token is not None:
@@ -134,6 +136,15 @@ def show(steps: Steps) -> str:
 
 def _indented(name: str, lines: Iterable[str]) -> str:
     return "\n".join([f"{name}:", *(f"    {line}" for line in lines)])
+
+
+def _check_date(date: str) -> None:
+    try:
+        if not _DATE.fullmatch(date):
+            raise ValueError
+        time.strptime(date, "%Y%m%dT%H%M%SZ")
+    except ValueError:
+        raise ValueError(f"time {date!r}: YYYYMMDDTHHMMSSZ is wanted") from None
 
 
 def _base64(key: str) -> bytes:

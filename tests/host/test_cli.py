@@ -73,6 +73,27 @@ def assert_one_line(done: subprocess.CompletedProcess[str], status: int, *words:
         assert word in said[0]
 
 
+# -- Wrong usage ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("certs self-signed --cn d --out o --pass-phrase hunter2", "a value that no option takes"),
+        ("certs self-signed --cn d --out o --pass-phrase=hunter2", "--pass-phrase"),
+        ("sign sas --uri u --expiry 1 --key=hunter2", "--key could match --key-file"),
+        ("sign watson --token-env T --password=hunter2 --user a", "--password"),
+        ("sign watson --token-env T --password hunter2", "--password"),
+    ],
+)
+def test_value_that_no_option_takes_is_not_repeated_for_it_may_be_a_secret(
+    words: str, said: str, tmp_path: Path
+) -> None:
+    done = onebuf(*words.split(), folder=tmp_path)
+    assert_one_line(done, USAGE, said)
+    assert "hunter2" not in done.stderr and list(tmp_path.iterdir()) == []
+
+
 # -- onebuf demo ----------------------------------------------------------------------------------
 
 

@@ -169,6 +169,11 @@ def test_sas_when_derived_for_an_upper_case_id_warns(
     assert "lower case" in capsys.readouterr().err
 
 
+def test_sas_of_no_uri_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K", KEY)
+    assert "URI" in stopped("sas", "--key-env", "K", "--uri", "", "--expiry", "1")
+
+
 # -- sigv4 ----------------------------------------------------------------------------------------
 
 
@@ -285,6 +290,14 @@ def test_sigv4_when_the_url_would_not_go_out_as_it_stands_is_refused(
 ) -> None:
     monkeypatch.setenv("S", SECRET_KEY)
     assert "URL" in stopped(*SIGV4, "--secret-env", "S", "--url", url)
+
+
+@pytest.mark.parametrize("date", ["now", "20251399T999999Z", "2025-01-15T12:34:56Z"])
+def test_sigv4_when_the_time_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    monkeypatch.setenv("S", SECRET_KEY)
+    assert "is wanted" in stopped(*SIGV4, "--secret-env", "S", "--url", URL, "--time", date)
 
 
 # -- aliyun ---------------------------------------------------------------------------------------
