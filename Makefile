@@ -13,13 +13,13 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-demo: $(READY) ## Publish from real MicroPython and from CPython to an emulated AWS IoT, and compare
+demo: $(READY) ## Publish from real MicroPython to every emulated cloud in every way to log in, and compare
 	@$(BIN)/onebuf demo
 
 bringup: $(READY) ## From a bare emulated board to telemetry at the emulated cloud
 	@$(BIN)/onebuf bringup --board ESP32_GENERIC_S3 --port emulated
 
-cloud: $(READY) ## Run the emulated AWS IoT until Ctrl-C
+cloud: $(READY) ## Run the emulated clouds until Ctrl-C, and print curl commands for each
 	@$(BIN)/onebuf cloud
 
 test: $(READY) lint ## Run every test: CPython, MicroPython 64-bit and 32-bit, with the coverage gate

@@ -75,9 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "publish from real MicroPython and from CPython to an emulated cloud, and compare"
+    text = "publish from real MicroPython to every emulated cloud, and compare with what they have"
     command = commands.add_parser("demo", help=text, description=text)
-    command.add_argument("--readings", type=_count, default=20, help="publishes for each runtime")
+    command.add_argument("--readings", type=_count, default=20, help="publishes for each row (20)")
     command.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     command.set_defaults(command=_demo)
 
