@@ -108,12 +108,19 @@ def _compare(
     if logged != received or len(received) != readings:
         raise DemoFailed(
             f"{way}: {runtime.name}: {readings} readings, {len(logged)} logged as accepted, "
-            f"{len(received)} received by the cloud"
+            f"{len(received)} received by the cloud{_first_difference(logged, received)}"
         )
     say(f"  all {readings} readings that the device logged are those that the cloud received")
     summary = json.loads(lines[-1].removeprefix("summary "))
     heap = None if "shim" in runtime.name else summary["heap_bytes_per_publish"]
     return Row(way, runtime.name, len(received), heap, summary["median_us"] / 1000)
+
+
+def _first_difference(logged: list[str], received: list[str]) -> str:
+    for number, (device, cloud) in enumerate(zip(logged, received, strict=False)):
+        if device != cloud:
+            return f"; number {number}: the device has {device}, the cloud {cloud}"
+    return ""
 
 
 def _run_device(runtime: _Runtime, folder: Path, say: Callable[[str], None]) -> list[str]:

@@ -14,6 +14,7 @@ from host import sntp
 from host.certs import Authority
 from host.cloud.server import Running, serve
 from host.cloud.watson import ORG, WatsonCloud
+from host.demo_devices import WAYS
 from host.device_files import lay
 from host.shim import Device
 
@@ -143,6 +144,47 @@ def test_every_setting_that_main_explains_is_known_and_no_other() -> None:
     names = re.findall(r"^    (\w+(?:, \w+)*)  ", explained, re.MULTILINE)
     known = {name for _, _, kind in device.load("settings")._KINDS for name in kind}
     assert {name for each in names for name in each.split(", ")} == known
+
+
+PROGRAM = """
+import json, sys, main
+main.main()
+print(json.dumps(sorted(sys.modules)))
+"""
+IMPORTED = {
+    "AWS IoT, certificate": ["aws"],
+    "AWS IoT, access key (SigV4)": ["aws", "aws_sigv4"],
+    "AWS IoT, custom authorizer": ["aws", "aws_authorizer"],
+    "Azure IoT Hub, device key (SAS)": ["azure"],
+    "Azure DPS, self-signed certificate": ["azure"],
+    "Alibaba Cloud, hmacsha256": ["aliyun"],
+    "Watson IoT, device": ["watson"],
+}
+
+
+@pytest.mark.parametrize("way", IMPORTED)
+def test_application_that_has_published_has_imported_its_cloud_and_no_other(
+    way: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "certificates")
+    setup = WAYS[way](authority, "demo-thing")
+    with serve(setup.cloud) as cloud, sntp.serve() as time:
+        config = {"readings": 1, "period_ms": 1, **setup.config}
+        config["settings"] = {**config["settings"], "port": cloud.port}
+        if "dps" in config:
+            config["dps"] = {**config["dps"], "port": cloud.port}
+        if "clock" in config:
+            config["clock"] = {"servers": [time.host], "port": time.port}
+        lay(tmp_path / "device", authority, config, setup.pair, setup.above)
+        (tmp_path / "device" / "program.py").write_text(PROGRAM)
+        program = str(tmp_path / "device" / "program.py")
+        with running("micropython-32", program, tmp_path / "device") as device:
+            modules = json.loads(device.lines()[-1])
+        assert len(cloud.messages()) == 1
+    clouds = [name.split(".")[2] for name in modules if name.startswith("onebuf.cloud.")]
+    assert clouds == IMPORTED[way]
+    assert "settings" not in modules and "onebuf.provision" not in modules
+    assert ("onebuf.clock" in modules) is ("clock" in setup.config)
 
 
 class Uplink:

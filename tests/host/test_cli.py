@@ -173,7 +173,24 @@ def test_demo_when_the_cloud_changes_a_message_fails(
         return messages(self, topic)[::-1]
 
     monkeypatch.setattr(Running, "messages", reversed_messages)
-    assert "3 readings, 3 logged as accepted, 3 received" in failing_demo(capsys)
+    said = failing_demo(capsys)
+    assert "3 readings, 3 logged as accepted, 3 received" in said
+    assert re.search(r'number 0: the device has {"seq":0,.*}, the cloud {"seq":2,.*}', said)
+
+
+def test_demo_when_the_device_logs_another_reading_than_it_sends_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    shutil.copytree(demo.FIRMWARE, tmp_path / "firmware")
+    main = tmp_path / "firmware" / "main.py"
+    program = main.read_text()
+    line = 'print(str(payload, "utf-8"), outcome'
+    assert line in program
+    main.write_text(
+        program.replace(line, line.replace('"utf-8")', '"utf-8").replace(":1,", ":7,")'))
+    )
+    monkeypatch.setattr(demo, "FIRMWARE", tmp_path / "firmware")
+    assert 'number 1: the device has {"seq":7' in failing_demo(capsys)
 
 
 @pytest.mark.parametrize("runtime", ["micropython", "cpython"])
