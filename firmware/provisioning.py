@@ -14,15 +14,12 @@ ASSIGNMENT = "azure.json"  # the hub that the service assigned
 def assignment(config, transport, wifi, buf, clock, make_cloud):
     """Hub and device ID, from the file or else from the service.
 
-    OSError: not yet, and a device that sleeps deeply is not to wait for it awake.
+    OSError: not yet, and a device that sleeps deeply is not to wait for it awake. ValueError:
+    settings that cannot work, whatever the service says.
     """
-    from onebuf.provision.azure_dps import derived_key, load
+    from onebuf.provision.azure_dps import load
 
-    given = config["dps"]
-    if "group_key" in given:
-        given["key"] = derived_key(given.pop("group_key"), given["registration_id"])
-    if "key" in given:  # it is the hub's too
-        config["settings"].setdefault("key", given["key"])
+    check(config, transport, buf, clock, make_cloud)
     found = load(ASSIGNMENT)
     backoff = Backoff(2000, 300_000)
     while not found:
@@ -36,6 +33,32 @@ def assignment(config, transport, wifi, buf, clock, make_cloud):
     return found
 
 
+def check(config, transport, buf, clock, make_cloud):
+    """Refuse with ValueError what will never work; a group's key becomes the device's own."""
+    from onebuf.provision.azure_dps import derived_key
+
+    given = config["dps"]
+    try:
+        if "group_key" in given:
+            name = given.get("registration_id", "")
+            given["key"] = derived_key(given.pop("group_key"), name)
+        service(config, transport, buf, clock)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError("dps: %s" % error)
+    if "key" in given:  # it is the hub's too
+        config["settings"].setdefault("key", given["key"])
+    make_cloud(config, {"hub": "a.azure-devices.net", "device_id": "a"})
+
+
+def service(config, transport, buf, clock):
+    """The provisioning service, and its client."""
+    from onebuf.provision.azure_dps import DPS, HOST
+
+    given = dict(config["dps"])
+    client = Client(transport, buf, HOST, given.pop("port", 443))
+    return DPS(client, clock=clock, **given), client
+
+
 def provision(config, transport, buf, clock, make_cloud):
     """Ask the service once, and keep its answer in the file: that; or None, and why is printed.
 
@@ -43,17 +66,16 @@ def provision(config, transport, buf, clock, make_cloud):
     """
     from onebuf.provision import azure_dps as dps
 
-    given = dict(config["dps"])
-    client = Client(transport, buf, dps.HOST, given.pop("port", 443))
+    asked, client = service(config, transport, buf, clock)
     try:
-        found = dps.DPS(client, clock=clock, **given).register()
+        found = asked.register()
         make_cloud(config, found)  # refuses what it cannot work with
         keep(dps, found)
         return found, 0
     except dps.ProvisioningError as error:
         print("provisioning:", error)
         return None, error.wait_s
-    except (AttributeError, TypeError, ValueError) as error:
+    except ValueError as error:
         print("provisioning:", error)
         return None, 0
     finally:

@@ -66,6 +66,8 @@ SAS = {**HUB, "key": "a secret that is no base64"}
 ALIYUN = {"product_key": "p", "device_name": "d", "device_secret": "secret", "topic": "no"}
 SLEEP = {"queue": {"folder": "q"}, "sleep": {"forward_every": 0}}
 LEFT_OUT = object()
+DPS = {"id_scope": "0ne00111111", "registration_id": "d"}
+AZURE = {"cloud": "azure", "clock": {"servers": []}, "settings": {}}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,13 @@ LEFT_OUT = object()
         ("dead_letters: unexpected keyword argument 'p'", {"dead_letters": {"p": 1}}),
         ("sleep: wants a queue on flash, and forward_every of 1 or more", SLEEP),
         ("period: there is no such setting", {"period": 5}),
+        ("dps: function missing", {**AZURE, "dps": {"registration_id": "d"}}),
+        ("dps: unexpected keyword argument 'scope'", {**AZURE, "dps": {**DPS, "scope": "x"}}),
+        ("dps: registration ID", {**AZURE, "dps": {**DPS, "registration_id": "no."}}),
+        ("dps: a key wants a clock", {**AZURE, "clock": LEFT_OUT, "dps": {**DPS, "key": KEY}}),
+        ("dps: incorrect padding", {**AZURE, "dps": {**DPS, "group_key": "a secret"}}),
+        ("settings: incorrect padding", {**AZURE, "dps": {**DPS, "key": "a secret"}}),
+        ("settings: unexpected", {**AZURE, "dps": DPS, "settings": {"colour": 1}}),
     ],
 )
 def test_mistake_in_config_json_is_told_in_one_line_that_names_the_setting_and_no_secret(

@@ -578,7 +578,9 @@ def test_device_when_the_service_bids_to_wait_leaves_it_alone_for_so_long(
     answers = iter([(None, 600), (None, 0), ({"hub": HUB, "device_id": DEVICE}, 0)])
     monkeypatch.setattr(provisioning, "provision", lambda *_: next(answers))
     transport = mock.Mock()
-    assert provisioning.assignment({"dps": {}}, transport, None, None, None, None)["hub"] == HUB
+    config = {"dps": {"id_scope": "0ne", "registration_id": DEVICE}}
+    given = (config, transport, None, bytearray(1024), None, mock.Mock())
+    assert provisioning.assignment(*given)["hub"] == HUB
     first, second = (call.args[0] for call in transport.sleep_ms.call_args_list)
     assert first == 600_000 and 0 <= second <= 4000
 
@@ -606,6 +608,7 @@ def application(world: World, **config: Any) -> None:
     """config.json for firmware/main.py and a device with a key."""
     port = world.cloud.port
     world.azure.dps.retry_after_s = 0
+    world.config.pop("port", None)  # that is the scripts'
     world.configure(
         cloud="azure",
         settings={"port": port},
