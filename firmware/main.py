@@ -89,16 +89,13 @@ def make_queue(config):
 
 def make_cloud(config, assigned):
     """The cloud of the settings; assigned: what provisioning adds to them."""
-    settings = dict(config["settings"])
-    settings.update(assigned)
+    settings = dict(config["settings"], **assigned)
     module = make("cloud", load, {"name": "onebuf.cloud." + config.get("cloud", "aws")})
     cloud = make("settings", getattr(module, "CLOUD", None), settings)
     if config.get("tls", True) != getattr(cloud, "tls", True):
         raise ValueError("tls: the cloud was told otherwise")
     if "clock" not in config and (cloud.signs or settings.get("key")):
         raise ValueError("clock: SAS and SigV4 need the time")
-    if cloud.port == 443 and config.get("cloud", "aws") == "aws" and "alpn" not in config:
-        raise ValueError("alpn: on port 443 AWS IoT wants x-amzn-http-ca; 8443 needs none")
     return cloud
 
 

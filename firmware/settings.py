@@ -33,6 +33,9 @@ def read(name):
         raise ValueError("an object is wanted")
     for name in config:
         check(name, config[name])
+    aws = config.get("cloud", "aws") == "aws"
+    if aws and config.get("settings", {}).get("port") == 443 and "alpn" not in config:
+        raise ValueError("alpn: on port 443 AWS IoT wants x-amzn-http-ca; 8443 needs none")
     for name in files(config):
         try:
             os.stat(name)

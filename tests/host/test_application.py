@@ -21,6 +21,7 @@ from host.shim import Device
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 HUB = {"hub": "h.azure-devices.net", "device_id": "d"}
 WATSON = {"org": ORG, "type_id": "t", "device_id": "d", "event": "e", "token": "secret"}
+AWS = {"endpoint": "a.iot.r.amazonaws.com", "topic": "t", "port": 443}
 SIGV4 = {"endpoint": "a.iot.r.amazonaws.com", "topic": "t", "access_key": "k", "secret_key": "s"}
 
 
@@ -49,17 +50,27 @@ def test_setting_that_would_give_credentials_away_or_cannot_work_is_refused_at_o
     assert "secret" not in str(refused.value) and KEY not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"settings": AWS, "alpn": "x-amzn-http-ca"},
+        {"settings": {**AWS, "port": 8443}},
+        {"cloud": "aws_sigv4", "settings": {**SIGV4, "port": 443}, "clock": {}},
+    ],
+)
 def test_certificate_for_aws_on_port_443_without_alpn_is_refused_and_8443_is_named(
-    main: Any,
+    good: dict[str, Any], tmp_path: Path
 ) -> None:
     """AWS IoT would answer each publish with 403."""
-    settings = {"endpoint": "a.iot.r.amazonaws.com", "topic": "t", "port": 443}
-    with pytest.raises(ValueError, match=r"x-amzn-http-ca; 8443"):
-        main.make_cloud({"settings": settings}, {})
-    assert main.make_cloud({"settings": settings, "alpn": "x-amzn-http-ca"}, {}).port == 443
-    assert main.make_cloud({"settings": {**settings, "port": 8443}}, {}).port == 8443
-    keys = {"cloud": "aws_sigv4", "settings": {**SIGV4, "port": 443}, "clock": {}}
-    assert main.make_cloud(keys, {}).port == 443
+    file = tmp_path / "config.json"
+    for config in (good, {"settings": AWS}):
+        file.write_text(json.dumps({"ca": str(file), **config}))
+        settings = Device(FIRMWARE).load("settings")
+        if config is good:
+            assert settings.read(str(file))["settings"] == good["settings"]
+        else:
+            with pytest.raises(ValueError, match=r"x-amzn-http-ca; 8443"):
+                settings.read(str(file))
 
 
 SAS = {**HUB, "key": "a secret that is no base64"}
