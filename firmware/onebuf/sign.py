@@ -1,6 +1,6 @@
 """HMAC (RFC 2104) over the runtime's hashlib; hex, base64 (RFC 4648) and Azure's SAS.
 
-MicroPython's hash objects and digests take heap: a signature costs 352 bytes of it where a word
+MicroPython's hash objects and digests take heap: a signature costs 384 bytes of it where a word
 has 32 bits, so clouds sign rarely and keep the result in the head. Keys never leave this module in
 an exception.
 """
@@ -55,8 +55,9 @@ def _pad(inner, outer, key, n):
 def hasher(name: str):
     """What begins a hash with some octets. ValueError: none that HMAC takes, or not here."""
     if name in ("md5", "sha1", "sha256"):
-        if hasattr(hashlib, name):
-            return getattr(hashlib, name)
+        begin = getattr(hashlib, name, None)
+        if begin:
+            return begin
         if hasattr(hashlib, "new"):  # CircuitPython's, which has no md5
             hashlib.new(name)
             return lambda data: hashlib.new(name, data)

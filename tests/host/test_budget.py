@@ -20,7 +20,7 @@ from tools import size
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB. Of the .mpy six
 # KiB are native code for x86.
 MPY_BUDGET = 20_400
-RAM_BUDGET = 18_960
+RAM_BUDGET = 18_880
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function
@@ -31,11 +31,11 @@ README_BUDGET = 150  # lines
 # 1,120 for a table of names in them, which MicroPython begins anew at 141 names.
 CLOUD_BUDGETS = {
     "AWS, certificate": 1_360,
-    "AWS, SigV4": 8_000,
+    "AWS, SigV4": 7_968,
     "AWS, custom authorizer": 2_304,
     "Azure, certificate": 1_888,
     "Azure, SAS": 6_048,
-    "Alibaba Cloud, secret": 5_120,
+    "Alibaba Cloud, secret": 5_040,
     "IBM Watson IoT, token": 2_128,
 }
 PUBLISHES = 100
