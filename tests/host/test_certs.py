@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import stat
@@ -18,7 +17,6 @@ from cryptography import x509
 from host.certs import LOCAL_HOSTS, Authority, Pair
 
 HOSTS = (*LOCAL_HOSTS, "*.iot.us-east-1.amazonaws.com")
-NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
 
 
 @pytest.fixture
@@ -217,7 +215,6 @@ def test_handshake_when_another_authority_signed_is_refused_on_either_side(
         handshake(server, client_context(authority, other.device("sensor-1")), "localhost")
 
 
-@NEEDS_OPENSSL
 def test_certificates_when_openssl_is_strict_verify_for_their_purpose(
     authority: Authority,
 ) -> None:
@@ -227,7 +224,6 @@ def test_certificates_when_openssl_is_strict_verify_for_their_purpose(
     assert openssl(*strict, "sslserver", server.cert_pem).endswith("OK\n")
 
 
-@NEEDS_OPENSSL
 def test_der_and_pem_when_read_by_openssl_are_the_same_certificate_and_key(
     authority: Authority,
 ) -> None:

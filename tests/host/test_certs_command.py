@@ -29,8 +29,6 @@ from host import cli, x509_files
 from host.certs import LOCAL_HOSTS, Authority
 from host.x509_files import Issuer
 
-NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
 ROOT_CERT = "certs/azure-iot-test-only.root.ca.cert.pem"
 INTERMEDIATE = "certs/azure-iot-test-only.intermediate.cert.pem"
 FULL_CHAIN = "certs/device-01-full-chain.cert.pem"
@@ -175,7 +173,6 @@ def curl(port: int, ca: Path, folder: Path, *words: str) -> int:
 # -- self-signed ----------------------------------------------------------------------------------
 
 
-@NEEDS_OPENSSL
 def test_self_signed_certificate_when_openssl_reads_it_is_what_azure_shows(tmp_path: Path) -> None:
     certs("self-signed", "--cn", "my-x509-device", "--out", tmp_path)
     text = openssl("x509", "-in", tmp_path / "device-cert.pem", "-text", "-noout")
@@ -207,7 +204,6 @@ def key_of(path: Path) -> x509_files.PrivateKey:
     return x509_files.read_key(path.read_bytes(), lambda: b"1234")
 
 
-@NEEDS_OPENSSL
 def test_self_signed_certificate_when_openssl_certifies_the_same_key_has_the_same_extensions(
     tmp_path: Path,
 ) -> None:
@@ -251,7 +247,6 @@ extendedKeyUsage = clientAuth, emailProtection
 """
 
 
-@NEEDS_OPENSSL
 def test_chain_when_openssl_certifies_the_same_keys_as_in_the_tutorial_has_the_same_extensions(
     tmp_path: Path,
 ) -> None:
@@ -286,7 +281,6 @@ def test_chain_when_openssl_certifies_the_same_keys_as_in_the_tutorial_has_the_s
     assert extensions(device)[KEY_USAGE][0].digital_signature
 
 
-@NEEDS_OPENSSL
 @pytest.mark.parametrize(("kind", "bits"), [("rsa2048", 2048), ("rsa4096", 4096)])
 def test_rsa_key_when_asked_for_has_its_size_and_signs_with_sha256(
     tmp_path: Path, kind: str, bits: int
@@ -296,7 +290,6 @@ def test_rsa_key_when_asked_for_has_its_size_and_signs_with_sha256(
     assert f"Public-Key: ({bits} bit)" in text and "sha256WithRSAEncryption" in text
 
 
-@NEEDS_OPENSSL
 def test_key_when_there_is_a_pass_phrase_opens_with_it_alone(tmp_path: Path, phrase: Path) -> None:
     certs("self-signed", "--cn", "d", "--pass-phrase-file", phrase, "--out", tmp_path)
     key = tmp_path / "device-key.pem"
@@ -305,7 +298,6 @@ def test_key_when_there_is_a_pass_phrase_opens_with_it_alone(tmp_path: Path, phr
     assert "PRIVATE KEY" not in openssl("pkey", "-in", key, "-passin", "pass:12345")
 
 
-@NEEDS_CURL
 def test_self_signed_certificate_when_curl_shows_it_with_the_seeds_words_is_taken(
     tmp_path: Path, phrase: Path, authority: Authority
 ) -> None:
@@ -459,7 +451,6 @@ def test_existing_file_when_there_is_no_force_is_kept(tmp_path: Path) -> None:
 # -- chain ----------------------------------------------------------------------------------------
 
 
-@NEEDS_OPENSSL
 def test_chain_when_made_has_the_files_of_the_seed_and_verifies(tmp_path: Path) -> None:
     certs("chain", "--cn", "device-01", "--out", tmp_path)
     names = {name for name in files_in(tmp_path) if "root.ca.key" not in name}
@@ -479,7 +470,6 @@ def test_chain_when_made_has_the_files_of_the_seed_and_verifies(tmp_path: Path) 
     assert said.endswith("OK\n")
 
 
-@NEEDS_OPENSSL
 def test_ca_below_the_intermediate_when_verified_exceeds_the_path_length(chain: Path) -> None:
     (below,) = x509_files.read_certificates((chain / INTERMEDIATE).read_bytes())
     key_file = chain / "private/azure-iot-test-only.intermediate.key.pem"
@@ -573,7 +563,6 @@ def test_cn_when_its_files_would_be_a_cas_or_a_chains_is_refused(tmp_path: Path,
     assert "such names" in refused("chain", "--cn", cn, "--force", "--out", tmp_path)
 
 
-@NEEDS_CURL
 @pytest.mark.parametrize(("cert", "status"), [(FULL_CHAIN, 204), ("certs/device-01.cert.pem", 0)])
 def test_curl_when_the_server_knows_the_root_alone_must_show_the_whole_chain(
     chain: Path, authority: Authority, cert: str, status: int
@@ -685,7 +674,6 @@ def test_der_when_a_file_holds_neither_or_two_have_one_name_is_refused(
 # -- inspect --------------------------------------------------------------------------------------
 
 
-@NEEDS_OPENSSL
 def test_inspect_when_openssl_is_asked_too_says_the_same(
     chain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -781,7 +769,6 @@ def test_inspect_when_the_clouds_would_refuse_the_certificate_says_why(
     ]
 
 
-@NEEDS_OPENSSL
 def test_inspect_when_a_key_may_not_sign_says_what_openssl_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -802,7 +789,6 @@ def test_inspect_when_a_key_may_not_sign_says_what_openssl_refuses(
     assert "certificate 1: key usage has no digitalSignature" in found["warnings"]
 
 
-@NEEDS_OPENSSL
 def test_inspect_when_openssl_made_a_weak_certificate_warns_of_sha1_and_rsa_1024(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

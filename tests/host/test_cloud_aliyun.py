@@ -8,7 +8,6 @@ import http.client
 import json
 import re
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -25,8 +24,6 @@ from host.certs import Authority
 from host.cloud.aliyun import HOST, PORT, AliyunCloud
 from host.cloud.server import Running, serve
 from host.cloud.store import Store
-
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
 
 PK, DN, SECRET = "a1pk", "dev1", "mydevicesecret12345"
 PUB = f"/topic/{PK}/{DN}/user/update"
@@ -145,7 +142,6 @@ def publish(
 # -- The documents' own requests -----------------------------------------------------------------
 
 
-@NEEDS_CURL
 def test_curl_with_the_lines_shown_when_pasted_into_bash_publishes(cloud: Running) -> None:
     lines = cloud.cloud.curl_lines(cloud.port, PK, DN)
     assert lines.count(f"--connect-to {HOST}:{PORT}:127.0.0.1:{cloud.port}") == 2
@@ -171,7 +167,6 @@ def curl(cloud: Running, *arguments: str) -> bytes:
     return done.stdout
 
 
-@NEEDS_CURL
 def test_curl_with_the_seeds_example_requests_gets_the_documented_answers(
     authority: Authority,
 ) -> None:

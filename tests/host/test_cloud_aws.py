@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -35,7 +34,6 @@ from host.cloud.topics import check_filter, matches
 
 ACCESS_KEY = "AKIDEXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +113,6 @@ def raw_exchange(cloud: Running, request: bytes) -> bytes:
 # -- Clients that nobody here wrote --------------------------------------------------------------
 
 
-@NEEDS_CURL
 def test_curl_with_the_documented_command_when_run_publishes(cloud: Running) -> None:
     line = cloud.cloud.curl_line(cloud.port, "sensor-1")
     words = shlex.split(line)

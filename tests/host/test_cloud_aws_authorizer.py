@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 import shlex
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -23,9 +22,6 @@ from host.certs import Authority
 from host.cloud.aws import ALPN, ENDPOINT, AWSCloud
 from host.cloud.server import Running, serve
 
-NEEDS_TOOLS = pytest.mark.skipif(
-    shutil.which("curl") is None or shutil.which("openssl") is None, reason="no curl or openssl"
-)
 NAME = "x-amz-customauthorizer-name"
 SIGNATURE = "x-amz-customauthorizer-signature"
 TOKEN = "device-7 token/+=&%é"
@@ -102,7 +98,6 @@ def good(key: rsa.RSAPrivateKey) -> dict[str, str]:
 # -- Custom authorizers --------------------------------------------------------------------------
 
 
-@NEEDS_TOOLS
 def test_curl_with_a_token_signed_by_openssl_publishes(
     authority: Authority, cloud: Running, key: rsa.RSAPrivateKey, tmp_path: Path
 ) -> None:

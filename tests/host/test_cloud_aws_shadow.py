@@ -30,7 +30,6 @@ from host.cloud.store import Store
 
 ACCESS_KEY = "AKIDEXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
 NOON = 1736944496
 PATH = "/things/lamp-1/shadow"
 HOURS = 3600
@@ -193,7 +192,6 @@ def test_boto3_when_the_policy_names_one_operation_may_do_no_other(signed: Runni
         assert caught.value.response["Error"]["Message"] == "Forbidden"
 
 
-@NEEDS_CURL
 def test_curl_with_a_certificate_when_it_updates_and_gets_reads_the_shadow(
     authority: Authority, cloud: Running
 ) -> None:
@@ -212,7 +210,6 @@ def test_curl_with_a_certificate_when_it_updates_and_gets_reads_the_shadow(
         assert document["state"] == {"reported": {"t": 21.5}} and document["version"] == 1
 
 
-@NEEDS_CURL
 def test_curl_with_its_own_sigv4_when_it_publishes_and_updates_is_accepted(
     authority: Authority, signed: Running
 ) -> None:

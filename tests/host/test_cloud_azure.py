@@ -7,7 +7,6 @@ import http.client
 import json
 import re
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,7 +15,6 @@ import time
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from azure.iot.device.common.auth.sastoken import RenewableSasToken
@@ -30,8 +28,6 @@ from host.cloud.server import Running, serve
 
 OTHER_HUB = "MyOtherHub.azure-devices.net"
 KEY = base64.b64encode(bytes(range(32))).decode()
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
-NEEDS_OPENSSL = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
 
 # The commands of the seed document, word by word.
 REGISTER_SELF_SIGNED = (
@@ -67,21 +63,6 @@ TELEMETRY_CHAIN = (
     " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
     """ -d '{"temperature": 30}' https://MyExampleHub.azure-devices.net"""
     "/devices/my-x509-device/messages/events?api-version=2020-03-13"
-)
-# The three commands of the document that name the version of 2019, their brackets still in them.
-TEMPLATES = (
-    "curl -L -i -X PUT --cert [path_to_your_device_cert] --key [path_to_your_device_private_key]"
-    " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
-    """ -d '{"registrationId": "[registration_id]"}' https://global.azure-devices-provisioning.net"""
-    "/[dps_id_scope]/registrations/[registration_id]/register?api-version=2019-03-31",
-    "curl -L -i -X GET --cert [path_to_your_device_cert] --key [path_to_your_device_private_key]"
-    " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
-    " https://global.azure-devices-provisioning.net/[dps_id_scope]/registrations/[registration_id]"
-    "/operations/[operation_id]?api-version=2019-03-31",
-    "curl -L -i -X POST --cert [path_to_your_device_cert] --key [path_to_your_device_private_key]"
-    " -H 'Content-Type: application/json' -H 'Content-Encoding:  utf-8'"
-    """ -d '{"temperature": 30}' https://[assigned_iot_hub_name].azure-devices.net"""
-    "/devices/[device_id]/messages/events?api-version=2020-03-13",
 )
 CURL_BY_HAND = "curl -L -i"
 
@@ -191,8 +172,6 @@ def run(cloud: Running, folder: Path, command: str, *options: str) -> Reply:
 # -- The document's commands ---------------------------------------------------------------------
 
 
-@NEEDS_CURL
-@NEEDS_OPENSSL
 @pytest.mark.parametrize("version", [("--tls-max", "1.2"), ("--tlsv1.3",)])
 def test_curl_with_the_documents_commands_when_self_signed_registers_and_sends(
     cloud: Running, self_signed: Path, version: tuple[str, ...]
@@ -243,36 +222,6 @@ def test_curl_with_the_documents_commands_when_self_signed_registers_and_sends(
     assert message.properties == {"hub": HUB, "application": {}, "system": {}}
 
 
-@NEEDS_CURL
-@NEEDS_OPENSSL
-def test_curl_with_the_documents_templates_when_filled_in_registers_and_sends(
-    cloud: Running, chain: Path
-) -> None:
-    cloud.cloud.enroll("device-01", chain / "certs/device-01.cert.pem", device_id="pump#7")
-    cloud.cloud.verify_authority(chain / "certs/root.ca.cert.pem")
-    filled = {
-        "path_to_your_device_cert": "certs/device-01-full-chain.cert.pem",
-        "path_to_your_device_private_key": "private/device-01.key.pem",
-        "dps_id_scope": ID_SCOPE,
-        "registration_id": "device-01",
-    }
-    replies = []
-    for template in TEMPLATES:
-        for name, value in filled.items():
-            template = template.replace(f"[{name}]", value)
-        reply = run(cloud, chain, template)
-        replies.append(reply.line)
-        if reply.json:
-            filled["operation_id"] = reply.json["operationId"]
-            state = reply.json.get("registrationState", {})
-            filled["assigned_iot_hub_name"] = state.get("assignedHub", "").partition(".")[0]
-            filled["device_id"] = quote(state.get("deviceId", ""))
-    assert replies == ["HTTP/1.1 202 Accepted", "HTTP/1.1 200 OK", "HTTP/1.1 204 No Content"]
-    assert [message.device for message in cloud.messages()] == ["pump#7"]
-
-
-@NEEDS_CURL
-@NEEDS_OPENSSL
 @pytest.mark.parametrize("enrolled", ["group", "group of the root", "individual"])
 def test_curl_with_the_documents_commands_when_chained_registers_and_sends(
     cloud: Running, chain: Path, enrolled: str
@@ -312,8 +261,6 @@ def registration(cloud: Running, folder: Path) -> dict:
     return reply.json
 
 
-@NEEDS_CURL
-@NEEDS_OPENSSL
 @pytest.mark.parametrize("sent", ["device-01", "device-01 intermediate", "device-01 root.ca"])
 def test_curl_when_the_chain_stops_below_the_verified_certificate_is_refused(
     cloud: Running, chain: Path, tmp_path: Path, sent: str
@@ -329,7 +276,6 @@ def test_curl_when_the_chain_stops_below_the_verified_certificate_is_refused(
     assert reply.json["errorCode"] == 401002 and reply.fields["x-ms-error-code"] == "401002"
 
 
-@NEEDS_CURL
 def test_curl_with_the_printed_lines_when_pasted_registers_looks_up_and_sends(
     cloud: Running,
 ) -> None:
@@ -344,8 +290,6 @@ def test_curl_with_the_printed_lines_when_pasted_registers_looks_up_and_sends(
     assert [message.device for message in cloud.messages()] == ["demo-thing"]
 
 
-@NEEDS_CURL
-@NEEDS_OPENSSL
 def test_curl_when_another_certificate_has_the_same_name_is_refused(
     cloud: Running, self_signed: Path, tmp_path: Path
 ) -> None:
@@ -375,7 +319,6 @@ def sdk_token(uri: str, key: str, name: str | None = None, ttl: int = 3600) -> s
     return str(RenewableSasToken(uri, SymmetricKeySigningMechanism(key), name, ttl))
 
 
-@NEEDS_CURL
 @pytest.mark.parametrize("grouped", [False, True])
 def test_curl_with_the_sdks_tokens_when_enrolled_by_key_registers_and_sends(
     cloud: Running, tmp_path: Path, grouped: bool

@@ -8,7 +8,6 @@ import importlib
 import json
 import logging
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
@@ -31,8 +30,6 @@ from host.cloud.http import Answer, Call
 from host.cloud.server import Running, serve
 from host.cloud.store import Store
 from host.cloud.watson import HOST, ORG, PLAIN_PORT, PORT, WatsonCloud
-
-NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
 
 ADMIN_HOST = f"{ORG}.internetofthings.ibmcloud.com"
 QUICK_HOST = "quickstart.messaging.internetofthings.ibmcloud.com"
@@ -171,7 +168,6 @@ def event(version: str = "1.1", host: str | None = HOST) -> bytes:
 # -- Clients that nobody here wrote --------------------------------------------------------------
 
 
-@NEEDS_CURL
 @pytest.mark.parametrize("secure", [True, False])
 def test_curl_with_the_printed_command_when_run_posts_an_event(
     cloud: Running, plain: Running, secure: bool
@@ -224,7 +220,6 @@ PLACES = [
 ]
 
 
-@NEEDS_CURL
 @pytest.mark.parametrize(("org", "port", "side", "device", "user", "client"), PLACES)
 def test_curl_to_the_seeds_url_when_authenticated_gets_200(
     cloud: Running, org: str, port: str, side: str, device: str, user: str | None, client: str
@@ -236,14 +231,12 @@ def test_curl_to_the_seeds_url_when_authenticated_gets_200(
     assert message.properties["clientId"].startswith(client)
 
 
-@NEEDS_CURL
 def test_curl_to_port_1883_when_plain_http_gets_200(plain: Running) -> None:
     url = SEED_URL.format(ORG, f":{PLAIN_PORT}", "device", "d").replace("https", "http")
     assert curl(plain, url, f"use-token-auth:{TOKEN}") == (200, "")
     assert [message.topic for message in plain.messages()] == [TOPIC]
 
 
-@NEEDS_CURL
 def test_curl_when_the_token_is_wrong_or_missing_is_told_so(cloud: Running) -> None:
     url = SEED_URL.format(ORG, "", "device", "d")
     assert curl(cloud, url, "use-token-auth:wrong") == (403, "")
@@ -252,14 +245,12 @@ def test_curl_when_the_token_is_wrong_or_missing_is_told_so(cloud: Running) -> N
     assert cloud.messages() == []
 
 
-@NEEDS_CURL
 def test_curl_of_1_0_when_used_is_refused_with_400(cloud: Running) -> None:
     url = SEED_URL.format(ORG, "", "device", "d")
     more = ("--http1.0", "--data", "{}", "--header", "Content-Type: application/json")
     assert curl(cloud, url, f"use-token-auth:{TOKEN}", *more) == (400, "")
 
 
-@NEEDS_CURL
 def test_curl_with_a_body_in_chunks_is_accepted(cloud: Running) -> None:
     url = SEED_URL.format(ORG, "", "device", "d")
     more = ("--data", "123", "--header", "Transfer-Encoding: chunked")

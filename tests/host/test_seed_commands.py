@@ -28,8 +28,6 @@ from host.cloud.azure import HUB, ID_SCOPE, AzureCloud
 from host.cloud.azure_dps import HOST as DPS_HOST
 from host.cloud.server import Running, serve
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
-
 HEX_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 # 000, AWS. The document has a blank behind the backslash after POST, which no shell takes.
