@@ -68,7 +68,6 @@ class Application:
         self._said = b""
         self._asked: list[str] = []
         self._booting, self._runs, self._interrupted = True, False, False
-        self._unheard = False  # code runs, whose end has not been heard
         self.cooked = True  # `\n` is sent as `\r\n`
         self.started = False  # the file system is mounted
 
@@ -119,10 +118,10 @@ class Application:
 
     def _understood(self, line: str) -> bool:
         if line == "x":
-            self.started = self._runs = self._unheard = True
-        elif line == "r":
+            self.started = self._runs = True
+        elif line.startswith("r "):
             self._runs = False
-            self._acknowledge()
+            self._acknowledge(int(line[2:]))
         elif line in ("raw", "cooked"):
             self.cooked = self._runs = line == "cooked"
         elif line == "repl":
@@ -132,12 +131,10 @@ class Application:
             return False
         return True
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, end: int) -> None:
         """No signal follows, so the REPL may read again: one would cost it an octet."""
-        if self._unheard:
-            self._unheard = False
-            with contextlib.suppress(OSError):  # it has gone
-                os.write(self._heard, b"\n")
+        with contextlib.suppress(OSError):  # it has gone
+            os.write(self._heard, bytes([end]))
 
     def _type(self, octets: bytes) -> None:
         with contextlib.suppress(OSError):  # full, as the chip's own buffer can be

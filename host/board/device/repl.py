@@ -5,9 +5,10 @@
 It runs on MicroPython's unix port, which has neither raw REPL nor soft reset; here they are as
 shared/runtime/pyexec.c and ports/esp32/main.c have them. What only the host can do is asked for
 on the descriptor `control`, a line each: `x`: code runs, and Ctrl-C is a signal from now on;
-`r`: it ended, which the host acknowledges on the descriptor `heard`; `repl`: Ctrl-C is an octet
-while no code runs; `raw`: it is one, and what is printed is not for a terminal; `cooked`: it is
-again; `rtc S`: the clock is S seconds ahead of the host's; `reset`, `soft raw`, `soft friendly`.
+`r N`: it ended, which the host acknowledges with the octet N on the descriptor `heard`; `repl`:
+Ctrl-C is an octet while no code runs; `raw`: it is one, and what is printed is not for a
+terminal; `cooked`: it is again; `rtc S`: the clock is S seconds ahead of the host's; `reset`,
+`soft raw`, `soft friendly`.
 """
 
 import gc
@@ -31,6 +32,7 @@ _stdin = sys.stdin.buffer
 _out = sys.stdout.buffer.write
 _main = {"__name__": "__main__"}  # what boot.py, main.py and the REPL share
 _said = []  # the exception that ended the code
+_ends = [0]  # of code so far, modulo 256
 
 
 def tell(text):
@@ -52,6 +54,7 @@ def leave(text):
 def run(source, name, mode):
     """Run the user's code; an exception is kept for show(). True: it asked for a soft reset."""
     reset = False
+    _ends[0] = (_ends[0] + 1) & 255
     try:
         try:
             tell("x")
@@ -67,11 +70,17 @@ def run(source, name, mode):
 
 
 def ended():
-    """Tell it, and wait until the host has heard: a signal before that costs the REPL nothing."""
+    """Tell it, and wait until the host has heard: a signal before that costs the REPL nothing.
+
+    It may cost the answer, so it is told again; what was heard twice has another end's number.
+    """
     while True:
         try:
-            tell("r")
-            _heard.read(1)
+            tell("r %d" % _ends[0])
+            heard = _heard.read(1)
+            while heard and heard[0] != _ends[0]:
+                heard = _heard.read(1)
+            time.sleep_ms(0)  # here a signal is raised that came with the answer
             return
         except KeyboardInterrupt:
             pass
