@@ -332,7 +332,7 @@ def test_cloud_runs_all_clouds_and_the_commands_that_it_prints_are_answered_when
         assert len(clouds.blocks) == len(SERVICES)
         shown = clouds.paste(clouds.block("by certificate")[1])
         assert shown.startswith("HTTP/1.1 200 OK\n") and '{"message":"OK","traceId":"' in shown
-        shown = clouds.paste(clouds.block("access key or authorizer")[1])
+        shown = clouds.paste(clouds.block("by access key, authorizer")[1])
         assert shown.count("HTTP/1.1 200 OK") == shown.count('{"message":"OK"') == 2
         shown = clouds.paste(clouds.block("Azure")[1])
         heads = re.findall(r"HTTP/1.1 (.*)", shown)

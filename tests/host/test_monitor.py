@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
 import re
@@ -55,7 +56,12 @@ class Monitor:
     def __init__(self, *arguments: object) -> None:
         argv = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
         self.process = subprocess.Popen(
-            argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            argv,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A program started in the background of a shell has it ignored, and so this one.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         assert self.process.stdout is not None
         os.set_blocking(self.process.stdout.fileno(), False)

@@ -76,7 +76,7 @@ def ended():
     """
     while True:
         try:
-            tell("r %d" % _ends[0])
+            tell(f"r {_ends[0]}")
             heard = _heard.read(1)
             while heard and heard[0] != _ends[0]:
                 heard = _heard.read(1)
