@@ -17,6 +17,7 @@ from host.board.firmware import stand_in
 
 BOARD = boards.load("ESP32_GENERIC")
 _TIMEOUT_S = 60
+_RESET_S = 3  # then it was over before it was looked at
 
 
 def tool(name: str, *arguments: object) -> str:
@@ -35,9 +36,12 @@ def mpremote(board: EmulatedBoard, *arguments: object) -> str:
 
 
 def reset_by_mpremote(board: EmulatedBoard) -> None:
-    """Have the program reset the machine, which it does a moment later."""
-    before, until = board.process, time.monotonic() + _TIMEOUT_S
+    """Have the program reset the machine, which it does a moment after mpremote has gone.
+
+    Before, mpremote itself has had a soft reset. What is sent while the board resets is lost.
+    """
     mpremote(board, "reset")
+    before, until = board.process, time.monotonic() + _RESET_S
     while board.process == before and time.monotonic() < until:
         time.sleep(0.01)
     assert board.wait()
