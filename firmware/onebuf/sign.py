@@ -64,9 +64,12 @@ def hasher(name: str):
     raise ValueError("hash: md5, sha1 or sha256")
 
 
-def put_hex(data, buf, off: int) -> int:
-    """Lay data in lower-case hex at buf[off:]: where it ends. ValueError: no room."""
-    text = hexlify(data)
+def put(data, buf, off: int, base64: bool = False) -> int:
+    """Lay data as text at buf[off:], lower-case hex or padded base64: where it ends.
+
+    ValueError: no room.
+    """
+    text = b2a_base64(data, newline=False) if base64 else hexlify(data)
     e = off + len(text)
     if not 0 <= off <= e <= len(buf):
         raise ValueError("no room")

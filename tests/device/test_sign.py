@@ -5,7 +5,7 @@ from binascii import hexlify, unhexlify
 
 import onebuf.sign as module
 from checks import raises
-from onebuf.sign import HMAC, put_hex, sas
+from onebuf.sign import HMAC, put, sas
 
 JEFE = b"what do ya want for nothing?"
 LONG = b"Test Using Larger Than Block-Size Key - Hash Key First"
@@ -127,16 +127,26 @@ def test_hashes_that_go_by_name_sign_the_same():
 def test_hex_is_laid_where_it_belongs():
     for make in (bytearray, lambda b: memoryview(bytearray(b))):
         buf = make(b"." * 10)
-        assert put_hex(b"\x00\xff\x10", buf, 2) == 8
+        assert put(b"\x00\xff\x10", buf, 2) == 8
         assert bytes(buf) == b"..00ff10.."
-        assert put_hex(b"\x00\xff\x10", buf, 4) == 10, "it just fits"
-        assert put_hex(b"", buf, 10) == 10
+        assert put(b"\x00\xff\x10", buf, 4) == 10, "it just fits"
+        assert put(b"", buf, 10) == 10
+
+
+def test_base64_is_laid_where_it_belongs():
+    # RFC 4648 section 10
+    for text, coded in ((b"", b""), (b"f", b"Zg=="), (b"fo", b"Zm8="), (b"foobar", b"Zm9vYmFy")):
+        buf = bytearray(b"." * 9)
+        assert put(text, buf, 1, base64=True) == 1 + len(coded)
+        assert buf == b"." + coded + b"." * (8 - len(coded))
+    raises(ValueError, put, b"foobar", buf, 2, True)
+    assert buf == b".Zm9vYmFy"
 
 
 def test_what_does_not_fit_is_refused_and_the_buffer_is_as_it_was():
     buf = bytearray(b"." * 10)
     for off in (5, 10, 11, 1000, -1, -6):
-        raises(ValueError, put_hex, b"abc", buf, off)
+        raises(ValueError, put, b"abc", buf, off)
     assert buf == b"." * 10
 
 
@@ -205,8 +215,8 @@ def test_keys_of_16_and_of_64_octets_are_taken():
         assert sas(key, "hub/devices/d", UNTIL).startswith(b"SharedAccessSignature sr=hub%2F")
 
 
-def test_unhexlify_and_put_hex_are_each_others_inverse():
+def test_unhexlify_and_put_are_each_others_inverse():
     octets = bytes(range(256))
     buf = bytearray(512)
-    assert put_hex(octets, buf, 0) == 512
+    assert put(octets, buf, 0) == 512
     assert unhexlify(buf) == octets and bytes(buf).lower() == bytes(buf)

@@ -11,7 +11,7 @@ from onebuf.cloud.aws_sigv4 import AWSSigV4
 from onebuf.http1 import Request
 from onebuf.port.micropython import random16
 from onebuf.queue import Queue
-from onebuf.sign import HMAC, put_hex
+from onebuf.sign import HMAC, put
 from onebuf.uplink import Uplink
 
 HMAC_BUDGET = 512  # bytes of heap for one digest where a word has 32 bits
@@ -64,7 +64,7 @@ def test_a_signature_of_ten_thousand_octets_takes_as_much_as_a_short_one():
 def test_hex_takes_little_more_than_the_text():
     buf = bytearray(64)
     digest = bytes(32)
-    assert taken(lambda: put_hex(digest, buf, 0)) <= 128 * _WORDS
+    assert taken(lambda: put(digest, buf, 0)) <= 128 * _WORDS
 
 
 def test_signing_a_publish_keeps_to_its_budget():

@@ -31,11 +31,11 @@ README_BUDGET = 150  # lines
 # 1,120 for a table of names in them, which MicroPython begins anew at 141 names.
 CLOUD_BUDGETS = {
     "AWS, certificate": 1_360,
-    "AWS, SigV4": 7_968,
+    "AWS, SigV4": 8_000,
     "AWS, custom authorizer": 2_304,
     "Azure, certificate": 1_888,
-    "Azure, SAS": 6_048,
-    "Alibaba Cloud, secret": 5_040,
+    "Azure, SAS": 6_064,
+    "Alibaba Cloud, secret": 5_072,
     "IBM Watson IoT, token": 2_128,
 }
 PUBLISHES = 100

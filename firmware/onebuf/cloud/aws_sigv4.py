@@ -68,7 +68,7 @@ class AWSSigV4(aws.AWS):
         at = octets.find(b"\r\nAuthorization: ", at) + 46 + len(self._key_id)
         octets[at : at + 8] = day
         at = octets.find(b"Signature=", at) + 10
-        sign.put_hex(self._hmac.digest(text), octets, at)
+        sign.put(self._hmac.digest(text), octets, at)
 
     def _scope(self, day):
         return b"%s/%s/iotdata/aws4_request" % (day, self._region)
