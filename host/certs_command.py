@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 
 from host import x509_files, x509_report
@@ -212,7 +212,7 @@ def _inspect(options: argparse.Namespace) -> int:
         certificates = _load_certificates(path)
         try:
             reports.append(x509_report.report(str(path), certificates, key))
-        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        except x509_files.BROKEN as error:
             raise ValueError(f"{path}: {error}") from None
     if options.json:
         print(json.dumps(reports, indent=2))
@@ -264,7 +264,7 @@ def _as_der(
 def _load_certificates(path: Path) -> Sequence[x509.Certificate]:
     try:
         found = x509_files.read_certificates(path.read_bytes())
-    except ValueError:
+    except x509_files.BROKEN:
         found = []
     if not found:
         raise ValueError(f"{path}: no certificate, PEM or DER")

@@ -30,6 +30,11 @@ _GENERATORS: dict[str, Callable[[], PrivateKey]] = {
     "rsa2048": lambda: rsa.generate_private_key(65537, 2048),
     "rsa4096": lambda: rsa.generate_private_key(65537, 4096),
 }
+# What cryptography says of a certificate that somebody else has made badly.
+BROKEN = (
+    *(ValueError, UnsupportedAlgorithm, x509.DuplicateExtension),
+    *(x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
 KEY_TYPES = tuple(_GENERATORS)  # the first is what a microcontroller signs fastest with
 
 

@@ -134,7 +134,7 @@ def _from_base64(text: str) -> bytes:
 def _user_properties(data: bytes) -> list[dict[str, str]]:
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(400, "User properties are not JSON") from None
     if not isinstance(value, list) or not all(_one_text(item) for item in value):
         raise Refused(400, "User properties must be an array of objects of one key")

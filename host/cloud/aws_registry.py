@@ -75,6 +75,8 @@ class Registry:
 
     def secret(self, access_key: str) -> Secret | None:
         """Return what belongs to `access_key`."""
+        if not access_key.isascii():  # SQLite takes no octets that are not UTF-8
+            return None
         query = "SELECT secret_key, session_token FROM aws_keys WHERE access_key = ?"
         rows = self._store.execute(query, (access_key,))
         return Secret(*rows[0]) if rows else None

@@ -238,7 +238,8 @@ class WatsonCloud:
             ("X-deviceId", found.id, command.id),
             ("X-commandId", found.name, command.command),
         )
-        fields = [(name, value) for name, asked, value in named if asked == "+"]
+        # A field has octets: a name goes out in UTF-8, as it came in a path.
+        fields = [(n, v.encode().decode("latin-1")) for n, asked, v in named if asked == "+"]
         return _good(200, command.payload, request.CONTENT_TYPES[command.format], fields)
 
     def _fetch_later(self, call: Call, client: str, found: Path) -> Answer | None:

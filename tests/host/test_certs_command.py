@@ -808,6 +808,25 @@ def test_inspect_when_a_file_is_no_certificate_says_which(tmp_path: Path) -> Non
         )
 
 
+@pytest.mark.parametrize(
+    ("right", "broken", "said"),
+    [
+        ("a003020102", "a003020101", "no certificate, PEM or DER"),  # X.509 version 2
+        ("0603551d1304023000", "0603551d1304023001", "error parsing"),  # basic constraints
+        ("0603551d25", "0603551d13", "Duplicate 2.5.29.19"),  # basic constraints twice
+    ],
+)
+def test_inspect_when_a_certificate_is_broken_inside_says_which_in_one_line(
+    right: str, broken: str, said: str, tmp_path: Path
+) -> None:
+    key = x509_files.generate("ec")
+    made = x509_files.self_signed("d", key, 1).public_bytes(serialization.Encoding.DER)
+    assert bytes.fromhex(right) in made
+    (tmp_path / "x.der").write_bytes(made.replace(bytes.fromhex(right), bytes.fromhex(broken)))
+    told = refused("inspect", tmp_path / "x.der")
+    assert told.startswith(f"onebuf: {tmp_path / 'x.der'}: {said}") and "\n" not in told
+
+
 def test_inspect_when_a_name_has_escape_codes_does_not_print_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
