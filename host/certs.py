@@ -84,9 +84,7 @@ class Authority:
         not_after: datetime | None = None,
     ) -> Pair:
         """Return the client certificate whose CN is `thing`; ValueError for an unusable name."""
-        if not _THING.fullmatch(thing) or thing in _TAKEN or thing.endswith(".key"):
-            raise ValueError(f"thing name {thing!r}: 1 to 64 of A-Z a-z 0-9 . _ : -, not reserved")
-        files = self._files(thing, key_pem=f"{thing}.key.pem")
+        files = self._files(check_name(thing), key_pem=f"{thing}.key.pem")
         if not self._usable(files, lambda certificate: True):
             leaf = _Leaf(thing, ExtendedKeyUsageOID.CLIENT_AUTH, not_before, not_after)
             self._issue(files, leaf, None, chain=False)
@@ -173,6 +171,13 @@ class _Leaf:
 
 def _now() -> datetime:
     return datetime.now(timezone.utc)
+
+
+def check_name(thing: str) -> str:
+    """Return the name of a thing; ValueError if no files can be named after it."""
+    if not _THING.fullmatch(thing) or thing in _TAKEN or thing.endswith(".key"):
+        raise ValueError(f"thing name {thing!r}: 1 to 64 of A-Z a-z 0-9 . _ : -, not reserved")
+    return thing
 
 
 def common_name(text: str) -> x509.Name:

@@ -16,6 +16,7 @@ from host.certs import Authority
 from host.cloud import faults
 from host.cloud.server import Running, serve
 from host.cloud.store import Message, Store
+from host.curl import Curl
 
 _POLL_S = 0.2
 
@@ -91,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
             cloud = running.enter_context(_served(service, port, options.host))
             if options.fault:
                 cloud.faults.add(options.fault)
-            blocks.append(_block(service, cloud))
+            blocks.append(_block(service, cloud, authority.ca_pem))
         print(*blocks, "Ctrl-C stops it.", sep="\n", flush=True)
         _follow(store, seen)
 
@@ -113,9 +114,9 @@ def _served(service: emulation.Service, port: int, host: str) -> Running:
         raise SystemExit(f"onebuf: {text}") from error
 
 
-def _block(service: emulation.Service, cloud: Running) -> str:
-    commands = service.curl(cloud.port, cloud.host)
-    return f"{service.title} on {cloud.host}:{cloud.port}\n\n{commands}\n"
+def _block(service: emulation.Service, cloud: Running, ca: Path) -> str:
+    address = f"{cloud.host}:{cloud.port}"
+    return f"{service.title} on {address}\n\n{service.commands(Curl(address, ca))}\n"
 
 
 def _follow(store: Store, seen: int) -> NoReturn:

@@ -7,16 +7,15 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.x509 import Certificate
 
 from host import x509_files
-from host.certs import Authority, Pair, write_file
+from host.certs import Authority, Pair
 from host.cloud.aliyun import AliyunCloud
 from host.cloud.aws import AWSCloud
 from host.cloud.azure import HUB, AzureCloud
@@ -35,7 +34,7 @@ class Setup:
     """A cloud that knows the device, and what the device's config.json says but for the port."""
 
     cloud: Emulator
-    config: dict[str, Any]
+    config: dict[str, Any] = field(repr=False)  # the device's secrets are in it
     pair: Pair | None = None
     above: tuple[Path, ...] = ()  # certificates, DER, that lead up from the pair's
 
@@ -101,7 +100,8 @@ def _hub_key(authority: Authority, thing: str) -> Setup:
 def _self_signed(authority: Authority, thing: str) -> Setup:
     cloud = _dps(authority)
     key = x509_files.generate("ec")
-    pair = _pair(authority, thing, key, x509_files.self_signed(thing, key, _DAYS))
+    certificate = x509_files.self_signed(thing, key, _DAYS)
+    pair = x509_files.write_pair(authority.folder, thing, key, certificate)
     cloud.enroll(thing, pair.cert_der)
     return Setup(cloud, _azure({}, {"registration_id": thing}), pair)
 
@@ -193,25 +193,13 @@ def _chain(authority: Authority, thing: str) -> tuple[Pair, Path, Path]:
     above = x509_files.Issuer(root, keys[0])
     intermediate = x509_files.authority("demo intermediate", keys[1], _DAYS, above)
     issuer = x509_files.Issuer(intermediate, keys[1])
-    pair = _pair(authority, thing, keys[2], x509_files.device(thing, keys[2], _DAYS, issuer))
     folder = authority.folder
+    device = x509_files.device(thing, keys[2], _DAYS, issuer)
+    pair = x509_files.write_pair(folder, thing, keys[2], device)
     files = (folder / f"{thing}.intermediate.der", folder / f"{thing}.root.der")
     for file, certificate in zip(files, (intermediate, root), strict=True):
         file.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
     return pair, *files
-
-
-def _pair(
-    authority: Authority, thing: str, key: x509_files.PrivateKey, certificate: Certificate
-) -> Pair:
-    folder = authority.folder
-    ends = ("pem", "key.pem", "der", "key.der")
-    pair = Pair(*(folder / f"{thing}.{end}" for end in ends))
-    write_file(pair.cert_pem, x509_files.certificate_pem(certificate), 0o644)
-    write_file(pair.cert_der, certificate.public_bytes(serialization.Encoding.DER), 0o644)
-    write_file(pair.key_pem, x509_files.key_pem(key, None), 0o600)
-    write_file(pair.key_der, x509_files.key_der(key), 0o600)
-    return pair
 
 
 # Each row of the demo's table: the cloud, how the device logs in, and what makes both.

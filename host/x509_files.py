@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from host.certs import common_name
+from host.certs import Pair, common_name, write_file
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -142,6 +143,17 @@ def key_der(key: PrivateKey) -> bytes:
     """Return SEC 1 (RFC 5915) for EC, PKCS #1 (RFC 8017) for RSA: what every mbedTLS reads."""
     form = serialization.PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(serialization.Encoding.DER, form, serialization.NoEncryption())
+
+
+def write_pair(folder: Path, name: str, key: PrivateKey, certificate: x509.Certificate) -> Pair:
+    """Write both to `folder`, as PEM and as DER, and return where they lie."""
+    ends = ("pem", "key.pem", "der", "key.der")
+    pair = Pair(*(folder / f"{name}.{end}" for end in ends))
+    write_file(pair.key_pem, key_pem(key, None), 0o600)
+    write_file(pair.key_der, key_der(key), 0o600)
+    write_file(pair.cert_pem, certificate_pem(certificate), 0o644)
+    write_file(pair.cert_der, certificate.public_bytes(serialization.Encoding.DER), 0o644)
+    return pair
 
 
 def _now() -> datetime:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shlex
 import ssl
 from collections import deque
 from http.client import responses
@@ -100,47 +99,6 @@ class AliyunCloud:
         if code not in rules.AUTH_CODES + rules.TOPIC_CODES:
             raise ValueError(f"code {code} is not an error code of /auth or /topic")
         self._failures.extend([code] * times)
-
-    def curl_lines(
-        self, port: int, product_key: str, device_name: str, host: str = "127.0.0.1"
-    ) -> str:
-        """Return the seed's two requests as bash lines led to `host:port`; they show the sign.
-
-        There is no timestamp, which is optional, so that they are good for more than 15 minutes.
-        ValueError for a device that is not registered and enabled.
-        """
-        secret = self._registry.secret(product_key, device_name)
-        if secret is None:
-            raise ValueError(f"device {product_key!r}/{device_name!r} is not registered")
-        login = {
-            "version": "default",
-            "clientId": device_name,
-            "signmethod": "hmacsha1",
-            "productKey": product_key,
-            "deviceName": device_name,
-        }
-        login["sign"] = rules.signature(rules.content_of(login), secret, login["signmethod"])
-        curl = (
-            "curl --silent --show-error --request POST",
-            f"--connect-to {self.host}:{PORT}:{host}:{port}",
-            f"--cacert {shlex.quote(str(self.authority.ca_pem))}",
-        )
-        auth = (
-            *curl,
-            "--header 'Content-Type: application/json'",
-            f"--data {shlex.quote(json.dumps(login))}",
-            f"https://{self.host}{rules.AUTH} |",
-            r"""sed -n 's/.*"token":"\([^"]*\)".*/\1/p'""",
-        )
-        publish = (
-            *curl,
-            '--header "password:$TOKEN"',
-            "--header 'Content-Type: application/octet-stream'",
-            "--data-binary 'Hello, world'",
-            f"https://{self.host}{rules.TOPIC}/{product_key}/{device_name}/pub",
-        )
-        joint = " \\\n    "
-        return f"TOKEN=$({joint.join(auth)})\n{joint.join(publish)}"
 
     def tls(self) -> ssl.SSLContext:
         return server_context(self._server, None)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 import ssl
 import uuid
 from collections.abc import Iterable, Mapping
@@ -93,21 +92,6 @@ class AWSCloud:
         pair = self.authority.device(thing)
         self.registry.add_certificate(pair.fingerprint, thing, allow)
         return pair
-
-    def curl_line(self, port: int, thing: str, host: str = "127.0.0.1") -> str:
-        """Return the AWS documentation's curl command for `thing`, led to `host:port`."""
-        pair = self.authority.device(thing)
-        lines = (
-            "curl --tlsv1.2",
-            f"--connect-to {self.endpoint}:{PORT}:{host}:{port}",
-            f"--cacert {_quoted(self.authority.ca_pem)}",
-            f"--cert {_quoted(pair.cert_pem)}",
-            f"--key {_quoted(pair.key_pem)}",
-            "--request POST",
-            r'--data "{ \"message\": \"Hello, world\" }"',
-            f'"https://{self.endpoint}:{PORT}/topics/topic?qos=1"',
-        )
-        return " \\\n    ".join(lines)
 
     def tls(self) -> ssl.SSLContext:
         if self.login == "sigv4":
@@ -187,7 +171,3 @@ def _answer(status: int, document: Mapping[str, object], trace: str) -> Answer:
         fields.append(("x-amzn-ErrorType", f"{name}:"))
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return Answer(status, text.encode(), tuple(fields))
-
-
-def _quoted(path: object) -> str:
-    return shlex.quote(str(path))

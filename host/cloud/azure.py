@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from host.certs import LOCAL_HOSTS, Authority, Pair
-from host.cloud import azure_c2d, azure_curl, azure_x509, sas
-from host.cloud.azure_curl import PORT
+from host.certs import LOCAL_HOSTS, Authority, Pair, write_file
+from host.cloud import azure_c2d, azure_x509, sas
 from host.cloud.azure_dps import HOST as DPS_HOST
 from host.cloud.azure_dps import ID_SCOPE, Provisioning, check_name
 from host.cloud.azure_hub import Hubs
@@ -38,7 +37,7 @@ from host.cloud.tls import optional_client_context
 
 HUB = "MyExampleHub.azure-devices.net"
 
-__all__ = ("HUB", "ID_SCOPE", "PORT", "AzureCloud")
+__all__ = ("HUB", "ID_SCOPE", "AzureCloud")
 
 _HUBS = ".azure-devices.net"
 
@@ -220,29 +219,11 @@ class AzureCloud:
 
         The certificate's PEM is the full chain, which the device has to send.
         """
-        pair = self._files(thing)
+        pair = self.authority.device(thing)
         self.verify_authority(self.authority.ca_der)
         self.enroll(thing, pair.cert_der)
-        return pair
-
-    def curl_lines(self, port: int, thing: str, host: str = "127.0.0.1") -> list[str]:
-        """Return the document's commands for an added `thing`, led to `host:port`.
-
-        They register it, look the operation up, and send a message. The operation is that of the
-        registration that comes next.
-        """
-        found = self._enrollment(thing)
-        pair = self._files(thing)
-        files = (str(self.authority.ca_pem), str(pair.cert_pem), str(pair.key_pem))
-        operation = self.dps.reserve_operation(found.name)
-        device_id = found.device_id or found.name
-        names = (self.dps.id_scope, found.name, operation, found.hub, device_id)
-        return azure_curl.lines(files, names, f"{host}:{port}")
-
-    def _files(self, thing: str) -> Pair:
-        pair = self.authority.device(thing)
         chain = self.authority.folder / f"{thing}-full-chain.pem"
-        chain.write_bytes(pair.cert_pem.read_bytes() + self.authority.ca_pem.read_bytes())
+        write_file(chain, pair.cert_pem.read_bytes() + self.authority.ca_pem.read_bytes(), 0o644)
         return replace(pair, cert_pem=chain)
 
     def _hub(self, name: str) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import shlex
 import ssl
 import time
 from collections.abc import Mapping
@@ -139,29 +138,6 @@ class WatsonCloud:
             raise ValueError(f"format {format!r} is none of {', '.join(request.CONTENT_TYPES)}")
         sent = Command(type_id, device_id, command, format, payload)
         return self._send(sent, f"a:{self.org}:onebuf", time.time())
-
-    def curl_lines(
-        self, port: int, type_id: str, device_id: str, user: str, host: str = "127.0.0.1"
-    ) -> str:
-        """Return a curl command that posts an event to the seed's URL, led to `host:port`.
-
-        `user` is use-token-auth:TOKEN as a word of the shell, which may fetch it from a file.
-        """
-        name = f"{self.org}.{DOMAINS[1]}"
-        real = PLAIN_PORT if self.plain else PORT
-        place = f"http://{name}:{real}" if self.plain else f"https://{name}"
-        lines = [
-            "curl --include --request POST",  # the answer is a status without a body
-            f"--connect-to {name}:{real}:{host}:{port}",
-            f"--cacert {shlex.quote(str(self.authority.ca_pem))}",
-            f"--user {user}",
-            "--header 'Content-Type: application/json'",
-            """--data '{"temperature": 21.5}'""",
-            f"{place}/api/v0002/device/types/{type_id}/devices/{device_id}/events/status",
-        ]
-        if self.plain:
-            lines.pop(2)
-        return " \\\n    ".join(lines)
 
     def tls(self) -> ssl.SSLContext | None:
         """Return TLS 1.2 or later without client certificates, None on port 1883.

@@ -34,6 +34,7 @@ ONEBUF = (sys.executable, "-m", "host.cli")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "1000"}
 TIMEOUT_S = 60
 ENDED_BY_CTRL_C = 130
+PATH = os.environ["PATH"]
 USAGE = 2  # argparse's exit status for a wrong command line
 
 
@@ -289,6 +290,11 @@ class Clouds:
     def printed(self) -> str:
         return "\n".join(f"{title} {commands}" for title, (_, commands) in self.blocks.items())
 
+    @property
+    def arguments(self) -> str:
+        """What `ps` has shown of the pasted commands, without the shells' own."""
+        return (self.folder / "elsewhere" / "arguments").read_text()
+
     def block(self, word: str) -> tuple[str, str]:
         """Port and commands of the cloud whose title has the word."""
         [found] = [block for title, block in self.blocks.items() if word in title]
@@ -300,10 +306,13 @@ class Clouds:
         elsewhere = self.folder / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
         (elsewhere / ".curlrc").write_text("include\nno-progress-meter\n")
+        curl = f'printf "%s\\n" "$@" >> {elsewhere}/arguments; exec {shutil.which("curl")} "$@"\n'
+        (elsewhere / "curl").write_text(f"#!/bin/sh\n{curl}")
+        (elsewhere / "curl").chmod(0o700)
         done = subprocess.run(
             ["sh", "-c", commands],
             cwd=elsewhere,
-            env={**os.environ, "CURL_HOME": str(elsewhere)},
+            env={**os.environ, "CURL_HOME": str(elsewhere), "PATH": f"{elsewhere}:{PATH}"},
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -336,25 +345,32 @@ def test_cloud_runs_all_clouds_and_the_commands_that_it_prints_are_answered_when
         assert shown.count("HTTP/1.1 200 OK") == shown.count('{"message":"OK"') == 2
         shown = clouds.paste(clouds.block("Azure")[1])
         heads = re.findall(r"HTTP/1.1 (.*)", shown)
-        assert heads == ["202 Accepted", "200 OK", "204 No Content"]
-        assert '"status":"assigning"}' in shown and '"status":"assigned"' in shown
-        shown = clouds.paste(clouds.block("Alibaba")[1])
-        assert re.fullmatch(r'HTTP/1.1 200\n(?s:.*)"code":0,.*"message":"success"}', shown)
+        assert heads == 2 * ["202 Accepted", "200 OK", "204 No Content"]
+        assert shown.count('"status":"assigning"}') == shown.count('"operationId":') / 2 == 2
+        assert shown.count('"assignedHub":"MyExampleHub.azure-devices.net"') == 2
+        shown = clouds.paste(clouds.block("Alibaba")[1] + 'echo "token $TOKEN"')
+        said = r'HTTP/1.1 200\n(?s:.*)"code":0,.*"message":"success"}token ([0-9a-f]{32})\n'
+        token = re.fullmatch(said, shown)
+        assert token is not None
         shown = clouds.paste(clouds.block("Watson")[1])
         assert shown.startswith("HTTP/1.1 200 OK\n") and shown.endswith("\n\n")
-        received = [clouds.process.line() for _ in range(6)]
-        printed = clouds.printed
+        received = [clouds.process.line() for _ in range(7)]
+        printed, arguments = clouds.printed, clouds.arguments
     assert [line.split()[0] for line in received] == [
         "demo-thing",
         "AKIDONEBUFDEMO",
         "demo-thing",
         "demo-thing",
+        "self-signed-demo-thing",
         "a1B2c3D4e5F/demo-thing",
         "demo/demo-thing",
     ]
+    everything = "\n".join([printed, arguments, *received])
+    assert token[1] not in everything
     for file in (tmp_path / "the files").glob("demo-thing.*-*"):
         assert file.stat().st_mode & 0o77 == 0, file
-        assert file.read_text() not in "\n".join([printed, *received])
+        for secret in re.findall("[0-9a-f]{32,}", file.read_text()):
+            assert secret not in everything, file
 
 
 @pytest.mark.parametrize(
@@ -372,7 +388,7 @@ def test_cloud_with_a_fault_gives_it_to_each_cloud_in_that_clouds_own_words(
 ) -> None:
     with all_clouds(tmp_path, "--fault", "throttle(7)") as clouds:
         first = re.split(r"\n(?=curl)", clouds.block(title)[1].strip())[0]
-        shown = clouds.paste(re.sub(r"(?s)TOKEN=\$\((.*) \| .*", r"\1", first))
+        shown = clouds.paste(re.sub(r"(?s)TOKEN=\$\((.*?) \| .*", r"\1", first))
         assert re.match(f"(?s)HTTP/1.1 {throttled}", shown), shown
         assert right in clouds.paste(clouds.block(title)[1])
 
@@ -385,15 +401,15 @@ def test_cloud_started_again_with_its_store_knows_what_it_knew(tmp_path: Path) -
         token = clouds.paste(aliyun[1] + 'echo "token $TOKEN"').split()[-1]
     with all_clouds(tmp_path, *store) as clouds:
         port, _ = clouds.block("Azure")
-        _, lookup, telemetry = re.split(r"\n(?=curl)", azure[1].strip())
+        _, lookup, telemetry, *_ = re.split(r"\n(?=curl)", azure[1].strip())
         again = clouds.paste(f"{lookup}\n{telemetry}".replace(azure[0], port))
         assert '"status":"assigned"' in again and "204 No Content" in again
         port, _ = clouds.block("Alibaba")
-        publish = aliyun[1][aliyun[1].index("\ncurl") :].replace(aliyun[0], port)
+        publish = aliyun[1][aliyun[1].index("\nprintf") :].replace(aliyun[0], port)
         assert '"code":0' in clouds.paste(f"TOKEN={token}\n{publish}")
         lines = [clouds.process.line() for _ in range(2)]
     assert [line.split()[0] for line in lines] == ["demo-thing", "a1B2c3D4e5F/demo-thing"]
-    assert len(Store(tmp_path / "state.sqlite").messages()) == 4
+    assert len(Store(tmp_path / "state.sqlite").messages()) == 5
 
 
 def test_cloud_prints_a_message_in_one_line_and_none_of_its_escape_codes(cloud: Cloud) -> None:
@@ -412,7 +428,7 @@ def test_cloud_started_again_keeps_the_secrets_of_its_device(tmp_path: Path) -> 
             while process.line() != "Ctrl-C stops it.":
                 pass
         found.append(secrets())
-    assert found[0] == found[1] and len(found[0]) == 4
+    assert found[0] == found[1] and len(found[0]) == 8
 
 
 @pytest.mark.parametrize("fault", [(), ("--fault", "stall(handshake),stall")])

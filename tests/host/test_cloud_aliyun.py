@@ -142,19 +142,6 @@ def publish(
 # -- The documents' own requests -----------------------------------------------------------------
 
 
-def test_curl_with_the_lines_shown_when_pasted_into_bash_publishes(cloud: Running) -> None:
-    lines = cloud.cloud.curl_lines(cloud.port, PK, DN)
-    assert lines.count(f"--connect-to {HOST}:{PORT}:127.0.0.1:{cloud.port}") == 2
-    assert SECRET not in lines
-    done = subprocess.run(["bash", "-c", lines], capture_output=True, timeout=20)
-    assert (done.returncode, done.stderr) == (0, b"")
-    answer = json.loads(done.stdout)
-    assert (answer["code"], answer["message"]) == (0, "success")
-    [message] = cloud.messages(f"/{PK}/{DN}/pub")
-    assert (message.device, message.payload) == (f"{PK}/{DN}", b"Hello, world")
-    assert message.properties == {"messageId": answer["info"]["messageId"]}
-
-
 def curl(cloud: Running, *arguments: str) -> bytes:
     words = (
         "curl --silent --show-error --include --request POST",
@@ -656,8 +643,6 @@ def test_device_when_removed_and_added_again_needs_a_new_token(cloud: Running) -
     token = token_of(cloud)
     cloud.cloud.remove_device(PK, DN)
     assert authenticate(cloud, login()).code == 20000
-    with pytest.raises(ValueError, match="not registered"):
-        cloud.cloud.curl_lines(cloud.port, PK, DN)
     cloud.cloud.add_device(PK, DN, SECRET)
     assert publish(cloud, token).code == 20003
     assert publish(cloud, token_of(cloud)).code == 0

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import shlex
 import socket
 import ssl
-import subprocess
 import sys
 import time
 import types
@@ -26,7 +24,7 @@ from multidict import CIMultiDict
 
 from host.certs import Authority
 from host.cloud import sigv4
-from host.cloud.aws import ENDPOINT, PORT, AWSCloud
+from host.cloud.aws import ENDPOINT, AWSCloud
 from host.cloud.server import Running, serve
 from host.cloud.sigv4 import Secret
 from host.cloud.store import Message, Store
@@ -111,20 +109,6 @@ def raw_exchange(cloud: Running, request: bytes) -> bytes:
 
 
 # -- Clients that nobody here wrote --------------------------------------------------------------
-
-
-def test_curl_with_the_documented_command_when_run_publishes(cloud: Running) -> None:
-    line = cloud.cloud.curl_line(cloud.port, "sensor-1")
-    words = shlex.split(line)
-    kept = [word for word in words if word.startswith("--") and word != "--connect-to"]
-    assert kept == ["--tlsv1.2", "--cacert", "--cert", "--key", "--request", "--data"]
-    assert words[-1] == f"https://{ENDPOINT}:{PORT}/topics/topic?qos=1"
-    done = subprocess.run(line, shell=True, capture_output=True, timeout=20)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["message"] == "OK"
-    [message] = cloud.messages("topic")
-    assert message.payload == b'{ "message": "Hello, world" }'
-    assert (message.device, message.qos) == ("sensor-1", 1)
 
 
 def iot_data(cloud: Running, secret_key: str = SECRET_KEY, token: str | None = None):

@@ -22,7 +22,7 @@ from azure.iot.device.common.auth.signing_mechanism import SymmetricKeySigningMe
 from OpenSSL import SSL, crypto
 
 from host.certs import Authority
-from host.cloud.azure import HUB, ID_SCOPE, PORT, AzureCloud
+from host.cloud.azure import HUB, ID_SCOPE, AzureCloud
 from host.cloud.azure_dps import HOST as DPS_HOST
 from host.cloud.server import Running, serve
 
@@ -159,7 +159,7 @@ def run(cloud: Running, folder: Path, command: str, *options: str) -> Reply:
     """Run a curl command, led to `cloud` and trusting its certificate."""
     words = shlex.split(command)
     assert words[0] == "curl"
-    led = [f"{DPS_HOST}:{PORT}", *(f"{hub}:{PORT}" for hub in (HUB, OTHER_HUB))]
+    led = [f"{DPS_HOST}:443", *(f"{hub}:443" for hub in (HUB, OTHER_HUB))]
     added = [word for name in led for word in ("--connect-to", f"{name}:127.0.0.1:{cloud.port}")]
     added += ["--cacert", str(cloud.cloud.authority.ca_pem), "-sS", *options]
     done = subprocess.run(
@@ -274,20 +274,6 @@ def test_curl_when_the_chain_stops_below_the_verified_certificate_is_refused(
     reply = run(cloud, chain, command)
     assert reply.status == 401
     assert reply.json["errorCode"] == 401002 and reply.fields["x-ms-error-code"] == "401002"
-
-
-def test_curl_with_the_printed_lines_when_pasted_registers_looks_up_and_sends(
-    cloud: Running,
-) -> None:
-    cloud.cloud.add_thing("demo-thing")
-    replies = []
-    for line in cloud.cloud.curl_lines(cloud.port, "demo-thing"):
-        done = subprocess.run(line, shell=True, capture_output=True, timeout=20)
-        assert done.returncode == 0, done.stderr
-        replies.append(Reply(done.stdout))
-    assert [reply.status for reply in replies] == [202, 200, 204]
-    assert replies[1].json["status"] == "assigned"
-    assert [message.device for message in cloud.messages()] == ["demo-thing"]
 
 
 def test_curl_when_another_certificate_has_the_same_name_is_refused(

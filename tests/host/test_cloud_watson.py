@@ -7,7 +7,6 @@ import http.client
 import importlib
 import json
 import logging
-import shlex
 import socket
 import ssl
 import subprocess
@@ -166,28 +165,6 @@ def event(version: str = "1.1", host: str | None = HOST) -> bytes:
 
 
 # -- Clients that nobody here wrote --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("secure", [True, False])
-def test_curl_with_the_printed_command_when_run_posts_an_event(
-    cloud: Running, plain: Running, secure: bool
-) -> None:
-    running = cloud if secure else plain
-    token = "MP$08VKz!8rXwnR-Q*'"
-    running.cloud.add_device("model.1", "serial-1", token)
-    user = shlex.quote(f"use-token-auth:{token}")
-    line = running.cloud.curl_lines(running.port, "model.1", "serial-1", user)
-    words = shlex.split(line)
-    place = f"https://{ADMIN_HOST}" if secure else f"http://{ADMIN_HOST}:{PLAIN_PORT}"
-    assert words[-1] == f"{place}/api/v0002/device/types/model.1/devices/serial-1/events/status"
-    assert words[words.index("--user") + 1] == f"use-token-auth:{token}"
-    assert ("--cacert" in words) is secure
-    done = subprocess.run(f"{line} --fail", shell=True, capture_output=True, timeout=20)
-    assert done.returncode == 0 and done.stdout.startswith(b"HTTP/1.1 200 OK\r\n"), done.stderr
-    [message] = running.messages()
-    assert message.topic == "iot-2/type/model.1/id/serial-1/evt/status/fmt/json"
-    assert json.loads(message.payload) == {"temperature": 21.5}
-    assert (message.device, message.qos, message.retain) == ("model.1/serial-1", 0, False)
 
 
 def curl(cloud: Running, url: str, user: str | None, *more: str) -> tuple[int, str]:

@@ -6,6 +6,8 @@ file: where the cloud listens, its CA, and that the head is shown.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -269,12 +271,17 @@ def assert_sent(reply: Reply) -> None:
 
 def test_alibaba_authenticate_and_publish(tmp_path: Path) -> None:
     cloud = AliyunCloud(Authority(tmp_path / "certificates"))
-    cloud.add_device("a1GFjLP3xxC", "device123")
+    secret = cloud.add_device("a1GFjLP3xxC", "device123")
+    login = {"clientId": "device123", "deviceName": "device123", "productKey": "a1GFjLP3xxC"}
+    content = "".join(name + login[name] for name in sorted(login)).encode()
+    login["sign"] = hmac.new(secret.encode(), content, hashlib.md5).hexdigest()
     with serve(cloud) as running:
         host = (f"{cloud.host}:443",)
-        lines = cloud.curl_lines(running.port, "a1GFjLP3xxC", "device123")
-        login, _ = lines.split(" | ", 1)
-        reply = paste(running, tmp_path, host, login.removeprefix("TOKEN=$("))
+        command = (
+            "curl -X POST -H 'Content-Type: application/json'"
+            f" -d '{json.dumps(login)}' https://{cloud.host}/auth"
+        )
+        reply = paste(running, tmp_path, host, command)
         assert_documented(reply, "HTTP/1.1 200", {"Content-Type": "application/json.*"})
         token = reply.json["info"]["token"]
         assert reply.json == {"code": 0, "message": "success", "info": {"token": token}}
