@@ -1,13 +1,14 @@
-"""`onebuf cloud`: the emulated clouds, each on a port of its own, until Ctrl-C."""
+"""`onebuf cloud`: the emulated clouds, each on a port of its own, until Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -79,7 +80,9 @@ def _run(options: argparse.Namespace) -> int:
         raise SystemExit(f"onebuf: --port {options.port}: the others take the ports behind it")
     store = _store(options.store)
     authority = Authority(options.folder.resolve())  # what is pasted is so in whatever folder
-    (authority.folder / ".gitignore").write_text("*\n")  # private keys are nothing to commit
+    with suppress(FileExistsError), open(authority.folder / ".gitignore", "x") as file:
+        file.write("*\n")  # private keys are nothing to commit
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     seen = store.last()
     blocks = []
     with ExitStack() as running:

@@ -86,9 +86,9 @@ class Process:
         """The exit status."""
         return self._process.wait(PATIENCE_S)
 
-    def interrupt(self) -> None:
-        """Ctrl-C, as a terminal sends it: to the process and its children."""
-        os.killpg(self._process.pid, signal.SIGINT)
+    def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Ctrl-C, as a terminal sends it: to the process and its children; or another signal."""
+        os.killpg(self._process.pid, number)
 
     def left_children(self) -> bool:
         """Whether a process of its group is left after it has ended."""

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -412,6 +413,25 @@ def test_cloud_started_again_with_its_store_knows_what_it_knew(tmp_path: Path) -
     assert len(Store(tmp_path / "state.sqlite").messages()) == 5
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_cloud_writes_nothing_outside_of_its_folder_whatever_the_thing_is_called(
+    service: str, tmp_path: Path
+) -> None:
+    words = ("--port", 0, "--only", service, "--folder", "files", "--thing", "../other")
+    assert_one_line(onebuf("cloud", *words, folder=tmp_path), 1, "'../other'")
+    assert [file.name for file in tmp_path.iterdir()] == ["files"]
+
+
+def test_cloud_in_a_folder_with_a_gitignore_of_its_own_leaves_it_alone(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*.pyc\n")
+    (tmp_path / "made").mkdir()
+    for name, content in ((".", "*.pyc\n"), ("made", "*\n")):
+        words = ("cloud", "--port", "0", "--only", "watson", "--folder", name)
+        with started(*words, folder=tmp_path) as process:
+            process.line()
+        assert (tmp_path / name / ".gitignore").read_text() == content
+
+
 def test_cloud_prints_a_message_in_one_line_and_none_of_its_escape_codes(cloud: Cloud) -> None:
     assert cloud.publish(message="\x1b]0;gone\x07\nsecond\r\u202e").returncode == 0
     printed = r"demo-thing test/topic qos=1 \x1b]0;gone\x07\nsecond\r\u202e"
@@ -431,13 +451,14 @@ def test_cloud_started_again_keeps_the_secrets_of_its_device(tmp_path: Path) -> 
     assert found[0] == found[1] and len(found[0]) == 8
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("fault", [(), ("--fault", "stall(handshake),stall")])
 def test_cloud_when_interrupted_ends_at_once_and_without_a_traceback(
-    fault: tuple[str, ...], tmp_path: Path
+    fault: tuple[str, ...], number: signal.Signals, tmp_path: Path
 ) -> None:
     with running_cloud(tmp_path, *fault) as cloud:
         idle = socket.create_connection((cloud.host, cloud.port), 5)
-        cloud.process.interrupt()
+        cloud.process.interrupt(number)
         begun = time.monotonic()
         assert cloud.process.wait() == ENDED_BY_CTRL_C
         assert time.monotonic() - begun < 5
