@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -27,7 +29,7 @@ from tools.micropython import find
 FIRMWARE = Path(__file__).parents[1] / "firmware"
 ROOT = FIRMWARE.parent
 BOARD = ROOT / "boards" / "ESP32_GENERIC" / "board.json"
-_TIMEOUT_S = 120.0
+_SILENCE_S = 60.0  # a device says each reading; DPS lets it wait for a second
 _ACCEPTED = re.compile(r"(\{.*\}) -> 20[04] in ")  # a line of the device's log
 _SHOWN = 2  # readings of each device that are printed
 
@@ -129,16 +131,33 @@ def _run_device(runtime: _Runtime, folder: Path, say: Callable[[str], None]) -> 
     argv = [*runtime.argv, str(FIRMWARE / "main.py")]
     readings = 0
     with _process(argv, runtime.environment, folder) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in _said(process):
             lines.append(line.rstrip("\n"))
             readings += _ACCEPTED.match(line) is not None
             if readings <= _SHOWN or not _ACCEPTED.match(line):
                 say(f"  device  {lines[-1]}")
-        status = process.wait(_TIMEOUT_S)
+        status = process.wait()
     if status or not lines or not lines[-1].startswith("summary "):
         raise DemoFailed(f"the device stopped with exit status {status}")
     return lines
+
+
+def _said(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Yield each line up to the end of the process; DemoFailed if it is silent for too long."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.put(line)
+        process.wait()  # it may close its output and stay
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        yield from iter(lambda: lines.get(timeout=_SILENCE_S), None)
+    except queue.Empty:
+        raise DemoFailed(f"the device has said nothing for {_SILENCE_S:g} s") from None
 
 
 @contextmanager

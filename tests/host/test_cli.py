@@ -195,6 +195,22 @@ def test_demo_when_the_device_logs_another_reading_than_it_sends_fails(
     assert 'number 1: the device has {"seq":7' in failing_demo(capsys)
 
 
+@pytest.mark.parametrize("program", ["time.sleep(60)", "os.close(1); os.close(2); time.sleep(60)"])
+def test_demo_when_the_device_says_nothing_fails_and_ends_it(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    popen, devices = subprocess.Popen, []
+
+    def silent(argv: list[str], **options: Any) -> subprocess.Popen[str]:
+        devices.append(popen([sys.executable, "-c", f"import os, time; {program}"], **options))
+        return devices[-1]
+
+    monkeypatch.setattr(demo.subprocess, "Popen", silent)
+    monkeypatch.setattr(demo, "_SILENCE_S", 0.5)
+    assert failing_demo(capsys) == "the device has said nothing for 0.5 s"
+    assert [device.poll() for device in devices] == [-signal.SIGKILL]
+
+
 @pytest.mark.parametrize("runtime", ["micropython", "cpython"])
 def test_demo_when_interrupted_ends_with_its_children_and_without_a_traceback(
     runtime: str, tmp_path: Path
