@@ -15,9 +15,12 @@ from typing import Any, Protocol
 from host.cloud.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Call:
-    """One HTTP request as it was on the wire: nothing decoded, nothing normalised."""
+    """One HTTP request as it was on the wire: nothing decoded, nothing normalised.
+
+    It has no repr: credentials may be in its fields, its body and its query.
+    """
 
     method: str
     target: str

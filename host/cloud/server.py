@@ -265,10 +265,10 @@ class _Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        ours = status >= 500  # a mistake in the emulator, not in what the client sent
-        _LOG.log(
-            logging.ERROR if ours else logging.INFO, "%s", exc, exc_info=exc if ours else None
-        )
+        if status >= 500:  # a mistake in the emulator
+            _LOG.error("%s", exc, exc_info=exc)
+        else:  # the text of aiohttp's exceptions has the client's fields in it
+            _LOG.info("%s: refused with %d", type(exc).__name__, status)
         answer = self.cloud.error(status)
         return _Delivered(False, answer.head(False) + answer.body)
 

@@ -39,7 +39,7 @@ class Secret:
         return "Secret(...)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Request:
     """The signed parts of a request as received; `fields` compare without regard to case."""
 
@@ -49,7 +49,7 @@ class Request:
     body: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Claim:
     """What the client says about its signature."""
 

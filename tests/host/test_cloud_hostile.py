@@ -31,7 +31,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from multidict import CIMultiDict
 
 from host.certs import Authority, Pair, common_name
-from host.cloud import aliyun_rules
+from host.cloud import aliyun_rules, sigv4
 from host.cloud.aliyun import HOST as ALIYUN_HOST
 from host.cloud.aliyun import AliyunCloud
 from host.cloud.aws import ENDPOINT, AWSCloud
@@ -384,3 +384,27 @@ def test_head_without_an_end_is_refused_before_it_fills_the_memory(
             for _ in range(LARGE // 65536):
                 connection.sendall(endless * (65536 // len(endless)))
             pytest.fail(f"the cloud has taken {LARGE} octets of a head")
+
+
+# -- Secrets --------------------------------------------------------------------------------------
+
+
+def test_credentials_are_in_no_repr(authority: Authority) -> None:
+    for make in CLOUDS:
+        for request in make(authority).requests:
+            signed = sigv4.Request(request.method, request.target, request.fields, request.body)
+            for shown in (repr(request.call()), repr(signed)):
+                parts = (*request.fields.values(), request.target)
+                assert not any(part in shown for part in parts if len(part) > 8)
+
+
+def test_request_that_cannot_be_read_is_logged_without_its_credentials(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = watson(authority)
+    broken = target.requests[0].octets().replace(b"Basic ", b"Basic \0hunter2 ")
+    caplog.set_level(logging.DEBUG)
+    with serve(target.cloud) as running, connected(running, target) as connection:
+        connection.sendall(broken)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert "hunter2" not in caplog.text and "BadHttp" in caplog.text
