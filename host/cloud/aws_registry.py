@@ -92,7 +92,8 @@ class Registry:
         filters = list(allow)
         for topic_filter in filters:
             check_filter(topic_filter)
-        self._store.execute("DELETE FROM aws_policies WHERE principal = ?", (principal,))
-        for topic_filter in filters:
-            values = (principal, topic_filter)
-            self._store.execute("INSERT INTO aws_policies VALUES (?, ?)", values)
+        with self._store.lock:
+            self._store.execute("DELETE FROM aws_policies WHERE principal = ?", (principal,))
+            for topic_filter in filters:
+                values = (principal, topic_filter)
+                self._store.execute("INSERT INTO aws_policies VALUES (?, ?)", values)

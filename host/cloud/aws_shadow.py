@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from urllib.parse import parse_qsl, unquote
 
 from host.cloud import aws_shadow_document as documents
@@ -30,7 +29,6 @@ _TABLE = (
     "CREATE TABLE IF NOT EXISTS aws_shadows (thing TEXT NOT NULL, name TEXT NOT NULL,"
     " version INTEGER NOT NULL, document TEXT, changed REAL NOT NULL, PRIMARY KEY (thing, name))"
 )
-_CHANGING = threading.Lock()  # two listeners on one store are two threads
 
 
 def is_shadow_path(path: str) -> bool:
@@ -86,7 +84,7 @@ class Shadows:
             raise Rejected(404, "Thing not found")
         if operation == "update":
             return self._update(call, thing, name)
-        with _CHANGING:
+        with self._store.lock:
             version, document = self._load(thing, name, call.now)
             if document is None:
                 raise Rejected(404, f"No shadow exists with name: '{name or thing}'")
@@ -113,7 +111,7 @@ class Shadows:
 
     def _apply(self, request: Document, thing: str, name: str, now: float) -> Document:
         state = documents.checked_state(request)
-        with _CHANGING:
+        with self._store.lock:
             version, document = self._load(thing, name, now)
             if request.get("version", version) != version:
                 raise Rejected(409, "Version conflict")

@@ -68,13 +68,14 @@ class CloudToDevice:
         expires: float | None = None,
     ) -> None:
         """Append a message for `device`, (hub, device ID); QueueFull if it has its limit."""
-        if len(self.waiting(*device)) >= QUEUE_LIMIT:
-            raise QueueFull(device[1])
-        self._store.execute(
-            "INSERT INTO azure_c2d (hub, device_id, payload, fields, enqueued, expires)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (device[0].lower(), device[1], payload, json.dumps(fields), now, expires),
-        )
+        with self._store.lock:
+            if len(self.waiting(*device)) >= QUEUE_LIMIT:
+                raise QueueFull(device[1])
+            self._store.execute(
+                "INSERT INTO azure_c2d (hub, device_id, payload, fields, enqueued, expires)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (device[0].lower(), device[1], payload, json.dumps(fields), now, expires),
+            )
 
     def waiting(self, hub: str, device_id: str) -> list[Queued]:
         """Return what is in the device's queue, locked or not, in order."""
@@ -88,21 +89,22 @@ class CloudToDevice:
         self, hub: str, device_id: str, now: float, lock_s: float = LOCK_S
     ) -> tuple[str, Queued] | None:
         """Lock the first message that is free and return it with its lock's token."""
-        self._store.execute(
-            "UPDATE azure_c2d SET dead = 1, lock = NULL"
-            " WHERE NOT dead AND expires <= ? AND locked_until <= ?",
-            (now, now),
-        )
-        free = f"NOT dead AND locked_until <= {now!r} ORDER BY sequence LIMIT 1"
-        found = self._select(hub, device_id, free)
-        if not found:
-            return None
-        token = new_id()
-        self._store.execute(
-            "UPDATE azure_c2d SET lock = ?, locked_until = ? WHERE sequence = ?",
-            (token, now + lock_s, found[0].sequence),
-        )
-        return token, found[0]
+        with self._store.lock:
+            self._store.execute(
+                "UPDATE azure_c2d SET dead = 1, lock = NULL"
+                " WHERE NOT dead AND expires <= ? AND locked_until <= ?",
+                (now, now),
+            )
+            free = f"NOT dead AND locked_until <= {now!r} ORDER BY sequence LIMIT 1"
+            found = self._select(hub, device_id, free)
+            if not found:
+                return None
+            token = new_id()
+            self._store.execute(
+                "UPDATE azure_c2d SET lock = ?, locked_until = ? WHERE sequence = ?",
+                (token, now + lock_s, found[0].sequence),
+            )
+            return token, found[0]
 
     def complete(self, hub: str, device_id: str, token: str, now: float) -> None:
         """Take the locked message from the queue; LockLost if it is not locked with `token`."""

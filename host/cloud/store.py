@@ -1,6 +1,7 @@
 """What the emulated clouds keep: messages, in SQLite, in memory or in a file.
 
-Invariant: one connection behind one lock, so the server's thread and a test may both use it.
+Invariant: one connection behind one lock, so the threads of several servers and a test may all
+use it; who holds the lock does several statements as one.
 A file is created with mode 0600, because clouds keep their access keys in tables of their own.
 """
 
@@ -54,7 +55,7 @@ class Store:
     def __init__(self, path: str | Path = ":memory:") -> None:
         if str(path) != ":memory:":
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._database = sqlite3.connect(path, check_same_thread=False)
         # A store that is merely forgotten is closed too, before SQLite would complain of it.
         weakref.finalize(self, self._database.close)
@@ -62,7 +63,7 @@ class Store:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement, commit, and return its rows; clouds make their own tables with it."""
-        with self._lock, self._database:
+        with self.lock, self._database:
             return self._database.execute(sql, values).fetchall()
 
     def add(self, message: Message) -> None:
@@ -100,7 +101,7 @@ class Store:
         return [message for message in found if message is not None]
 
     def close(self) -> None:
-        with self._lock:
+        with self.lock:
             self._database.close()
 
 

@@ -123,16 +123,17 @@ class Registry:
 
         The first request makes the subscription: what was sent before it never arrives.
         """
-        number = self._subscribe((client, type_id, device_id, command), now)
-        rows = self._store.execute(
-            "SELECT number, type, id, command, format, payload FROM watson_commands"
-            " WHERE subscription = ? ORDER BY number LIMIT 1",
-            (number,),
-        )
-        if not rows:
-            return None
-        self._store.execute("DELETE FROM watson_commands WHERE number = ?", rows[0][:1])
-        return Command(*rows[0][1:])
+        with self._store.lock:
+            number = self._subscribe((client, type_id, device_id, command), now)
+            rows = self._store.execute(
+                "SELECT number, type, id, command, format, payload FROM watson_commands"
+                " WHERE subscription = ? ORDER BY number LIMIT 1",
+                (number,),
+            )
+            if not rows:
+                return None
+            self._store.execute("DELETE FROM watson_commands WHERE number = ?", rows[0][:1])
+            return Command(*rows[0][1:])
 
     def _subscribe(self, names: tuple[str, str, str, str], now: float) -> int:
         """Make or renew the subscription; one that has expired has lost its commands."""

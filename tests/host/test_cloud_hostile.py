@@ -13,12 +13,14 @@ import random
 import re
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -40,6 +42,7 @@ from host.cloud.azure_dps import HOST as DPS_HOST
 from host.cloud.http import Call, Emulator
 from host.cloud.server import Running, serve
 from host.cloud.sigv4 import Secret
+from host.cloud.store import Store
 from host.cloud.watson import HOST as WATSON_HOST
 from host.cloud.watson import WatsonCloud
 
@@ -252,12 +255,11 @@ def mutant(request: Honest, dice: random.Random) -> Honest:
 
 def test_mutant_of_an_honest_request_is_answered_and_never_an_exception(target: Target) -> None:
     dice = random.Random(3)
-    chain = target.chain
     for request in target.requests:
-        assert target.cloud.answer(request.call(chain)).status == request.status
+        assert target.cloud.answer(request.call(target.chain)).status == request.status
     for _ in range(CALLS):
         hostile = mutant(dice.choice(target.requests), dice)
-        answer = target.cloud.answer(hostile.call(chain))
+        answer = target.cloud.answer(hostile.call(target.chain))
         assert answer.status < 500 and answer.whole()
 
 
@@ -408,3 +410,53 @@ def test_request_that_cannot_be_read_is_logged_without_its_credentials(
         connection.sendall(broken)
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     assert "hunter2" not in caplog.text and "BadHttp" in caplog.text
+
+
+# -- Two listeners on one store -------------------------------------------------------------------
+
+
+def everything(take: Callable[[], int | None]) -> list[int]:
+    """What several threads together take until nothing is left, in order."""
+
+    def take_all(_: int) -> list[int]:
+        return [number for number in iter(take, None) if number is not None]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            return sorted(chain.from_iterable(pool.map(take_all, range(4))))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_command_goes_to_one_of_several_connections_only(authority: Authority) -> None:
+    store = Store()
+    ports = [WatsonCloud(authority, store, plain=plain) for plain in (False, True)]
+    token = ports[0].add_device("t", "d")
+    fields = {"Host": WATSON_HOST, "Authorization": basic(f"use-token-auth:{token}")}
+    path = "/api/v0002/device/types/t/devices/d/commands/c/request"
+    receive = Honest("POST", path, fields)
+    assert ports[0].answer(receive.call()).status == 204
+    for number in range(100):
+        ports[0].send_command("t", "d", "c", "text", b"%d" % number)
+
+    def take() -> int | None:
+        answer = random.choice(ports).answer(receive.call())
+        return int(answer.body) if answer.status == 200 else None
+
+    assert everything(take) == [*range(100)]
+
+
+def test_message_is_locked_for_one_of_several_receivers_only(authority: Authority) -> None:
+    store = Store()
+    hubs = [AzureCloud(authority, store) for _ in range(2)]
+    hubs[0].add_device(HUB, "d", key=base64.b64encode(bytes(32)).decode())
+    for number in range(50):
+        hubs[0].send(HUB, "d", b"%d" % number)
+
+    def take() -> int | None:
+        found = random.choice(hubs).hubs.queues.receive(HUB, "d", time.time())
+        return int(found[1].payload) if found else None
+
+    assert everything(take) == [*range(50)]
