@@ -246,10 +246,6 @@ class Cloud:
         assert match is not None
         self.endpoint, self.host, self.port = match[1], match[2], int(match[3])
 
-    @property
-    def curl(self) -> str:
-        return "\n".join(self.lines[2:-2])
-
     def publish(self, form: str = "pem", **changes: object) -> subprocess.CompletedProcess[str]:
         """Run `onebuf publish` against it; changes win over the right options."""
         key = "demo-thing.key.pem" if form == "pem" else "demo-thing.key.der"
@@ -277,22 +273,6 @@ def running_cloud(folder: Path, *arguments: str) -> Iterator[Cloud]:
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         yield cloud
-
-
-def test_cloud_prints_a_curl_line_that_publishes_when_pasted_and_then_the_message(
-    cloud: Cloud,
-) -> None:
-    assert shutil.which("curl"), "this test needs curl"
-    done = subprocess.run(
-        ["sh", "-c", cloud.curl],
-        cwd=cloud.folder.parent,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["message"] == "OK"
-    assert cloud.process.line() == 'demo-thing topic qos=1 { "message": "Hello, world" }'
 
 
 @dataclass
@@ -373,6 +353,7 @@ def test_cloud_runs_all_clouds_and_the_commands_that_it_prints_are_answered_when
         assert shown.startswith("HTTP/1.1 200 OK\n") and shown.endswith("\n\n")
         received = [clouds.process.line() for _ in range(7)]
         printed, arguments = clouds.printed, clouds.arguments
+    assert received[0] == 'demo-thing topic qos=1 { "message": "Hello, world" }'
     assert [line.split()[0] for line in received] == [
         "demo-thing",
         "AKIDONEBUFDEMO",
