@@ -23,10 +23,9 @@ from host.cloud.azure_dps import ID_SCOPE
 from host.cloud.http import Emulator
 from host.cloud.sigv4 import Secret
 from host.cloud.watson import ORG, WatsonCloud
+from host.emulation import ACCESS_KEY, AUTHORIZER, PRODUCT_KEY, TOKEN_KEY, TYPE
 
 _DAYS = 30
-_PRODUCT_KEY = "a1B2c3D4e5F"
-_TYPE = "demo"
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ def _aws(authority: Authority, thing: str) -> Setup:
 def _sigv4(authority: Authority, thing: str) -> Setup:
     cloud = AWSCloud(authority, login="sigv4")
     key = secrets.token_hex(20)
-    cloud.registry.add_key("AKIDONEBUFDEMO", Secret(key))
+    cloud.registry.add_key(ACCESS_KEY, Secret(key))
     settings = {
         "endpoint": cloud.endpoint,
         "topic": f"fleet/{thing}/telemetry",
-        "access_key": "AKIDONEBUFDEMO",
+        "access_key": ACCESS_KEY,
         "secret_key": key,
     }
     return Setup(cloud, {"cloud": "aws_sigv4", "settings": settings, "clock": {}})
@@ -64,14 +63,14 @@ def _authorizer(authority: Authority, thing: str) -> Setup:
     token = secrets.token_hex(16)
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     public = key.public_key().public_bytes(serialization.Encoding.PEM, form)
-    cloud.authorizers.add("demo-authorizer", "demo-token", public)
-    cloud.authorizers.accept("demo-authorizer", token, thing)
+    cloud.authorizers.add(AUTHORIZER, TOKEN_KEY, public)
+    cloud.authorizers.accept(AUTHORIZER, token, thing)
     signature = key.sign(token.encode(), padding.PKCS1v15(), hashes.SHA256())
     settings = {
         "endpoint": cloud.endpoint,
         "topic": f"fleet/{thing}/telemetry",
-        "authorizer": "demo-authorizer",
-        "token_key": "demo-token",
+        "authorizer": AUTHORIZER,
+        "token_key": TOKEN_KEY,
         "token": token,
         "signature": base64.b64encode(signature).decode(),
     }
@@ -144,10 +143,10 @@ def _aliyun(method: str) -> Callable[[Authority, str], Setup]:
     def make(authority: Authority, thing: str) -> Setup:
         cloud = AliyunCloud(authority)
         settings = {
-            "product_key": _PRODUCT_KEY,
+            "product_key": PRODUCT_KEY,
             "device_name": thing,
-            "device_secret": cloud.add_device(_PRODUCT_KEY, thing),
-            "topic": f"/{_PRODUCT_KEY}/{thing}/user/update",
+            "device_secret": cloud.add_device(PRODUCT_KEY, thing),
+            "topic": f"/{PRODUCT_KEY}/{thing}/user/update",
             "signmethod": method,
         }
         return Setup(cloud, {"cloud": "aliyun", "settings": settings, "clock": {}})
@@ -156,13 +155,13 @@ def _aliyun(method: str) -> Callable[[Authority, str], Setup]:
 
 
 def _watson(cloud: WatsonCloud, thing: str, org: str = ORG, **login: str) -> Setup:
-    settings = {"org": org, "type_id": _TYPE, "device_id": thing, "event": "status", **login}
+    settings = {"org": org, "type_id": TYPE, "device_id": thing, "event": "status", **login}
     return Setup(cloud, {"cloud": "watson", "settings": settings})
 
 
 def _device(authority: Authority, thing: str) -> Setup:
     cloud = WatsonCloud(authority)
-    return _watson(cloud, thing, token=cloud.add_device(_TYPE, thing))
+    return _watson(cloud, thing, token=cloud.add_device(TYPE, thing))
 
 
 def _gateway(authority: Authority, thing: str) -> Setup:
@@ -173,7 +172,7 @@ def _gateway(authority: Authority, thing: str) -> Setup:
 
 def _application(authority: Authority, thing: str) -> Setup:
     cloud = WatsonCloud(authority)
-    cloud.add_device(_TYPE, thing)
+    cloud.add_device(TYPE, thing)
     key, token = cloud.add_api_key()
     return _watson(cloud, thing, token=token, user=key)
 

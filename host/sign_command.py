@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from host import secret_input, signing
+from host.cloud.aliyun_rules import METHODS
 
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~]*)")
 
@@ -65,7 +66,7 @@ def _add_aliyun(schemes: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--device-name", required=True)
     command.add_argument("--client-id", required=True)
     command.add_argument("--timestamp", help="milliseconds of Unix time (none)")
-    methods = tuple(signing.ALIYUN_METHODS)
+    methods = tuple(METHODS)
     command.add_argument("--method", choices=methods, default=methods[0])
     command.set_defaults(command=_run, action=_aliyun)
 

@@ -7,7 +7,6 @@ the secret or a key derived from it.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -18,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
-from host.cloud import sigv4
+from host.cloud import aliyun_rules, sigv4
+from host.cloud import sas as azure
 
 Steps: TypeAlias = dict[str, str]
 
-ALIYUN_METHODS = {"hmacmd5": "md5", "hmacsha1": "sha1", "hmacsha256": "sha256"}
-_ALIYUN_UNSIGNED = ("version", "sign", "signmethod")
 _TOKEN_FIELD = "x-amz-security-token"
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
@@ -35,13 +33,11 @@ def sas(key: str, uri: str, expiry: int, policy: str = "", derive: str = "") -> 
     expiry: Unix time. (Azure IoT Hub, "Control access with shared access signatures"; DPS,
     "Symmetric key attestation".)
     """
-    secret = _base64(key)
-    if not 16 <= len(secret) <= 64:
-        raise ValueError("the key has to have 16 to 64 bytes, in base64")
+    secret = azure.key_bytes(key)
     if not uri:
         raise ValueError("the URI is empty: such as HUB/devices/ID is wanted")
     if derive:
-        secret = hmac.new(secret, derive.encode(), hashlib.sha256).digest()
+        secret = azure.derived_key(secret, derive)
     resource = quote(uri, safe="")
     text = f"{resource}\n{expiry}"
     signature = base64.b64encode(hmac.new(secret, text.encode(), hashlib.sha256).digest())
@@ -98,14 +94,13 @@ def aws(
 
 
 def aliyun(parameters: Mapping[str, str], method: str, device_secret: str) -> Steps:
-    """Return the steps of Alibaba's /auth and its body; `method` one of ALIYUN_METHODS.
+    """Return the steps of Alibaba's /auth and its body; `method` one of aliyun_rules.METHODS.
 
     Every parameter is signed but version, sign and signmethod (Alibaba Cloud, "HTTPS connections
     and communication").
     """
-    signed = {name: parameters[name] for name in sorted(parameters.keys() - {*_ALIYUN_UNSIGNED})}
-    content = "".join(name + value for name, value in signed.items())
-    digest = hmac.new(device_secret.encode(), content.encode(), ALIYUN_METHODS[method]).hexdigest()
+    content = aliyun_rules.content_of(parameters)
+    digest = aliyun_rules.signature(content, device_secret, method)
     body = {"version": "default", **parameters, "signmethod": method, "sign": digest}
     return {"content": content, "sign": digest, "body": json.dumps(body, ensure_ascii=False)}
 
@@ -145,13 +140,6 @@ def _check_date(date: str) -> None:
         time.strptime(date, "%Y%m%dT%H%M%SZ")
     except ValueError:
         raise ValueError(f"time {date!r}: YYYYMMDDTHHMMSSZ is wanted") from None
-
-
-def _base64(key: str) -> bytes:
-    try:
-        return base64.b64decode(key, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("the key is no base64, as Azure shows it") from None
 
 
 def _wire(url: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ TOPIC_CODES = (
 )
 
 # hmacsha256 is not in the seed; Alibaba's C SDK v4 uses nothing else.
-_DIGESTS = MappingProxyType({"hmacmd5": "md5", "hmacsha1": "sha1", "hmacsha256": "sha256"})
+METHODS = MappingProxyType({"hmacmd5": "md5", "hmacsha1": "sha1", "hmacsha256": "sha256"})
 _UNSIGNED = ("version", "sign", "signmethod")
 # clientId: the documents; the other two: the buffers of the C SDK v3.1.
 _LONGEST = MappingProxyType({"productKey": 20, "deviceName": 32, "clientId": 64})
@@ -102,7 +102,7 @@ def content_of(parameters: Mapping[str, str]) -> str:
 
 def signature(content: str, secret: str, method: str) -> str:
     """Return the lower-case hex of `method` over `content`; the key is the secret's own text."""
-    return hmac.new(secret.encode(), content.encode(), _DIGESTS[method]).hexdigest()
+    return hmac.new(secret.encode(), content.encode(), METHODS[method]).hexdigest()
 
 
 def login(call: Call) -> Login:
@@ -115,7 +115,7 @@ def login(call: Call) -> Login:
         _check(0 < len(parameters.get(name, "")) <= longest)
     method = parameters.get("signmethod", "hmacmd5")
     timestamp = parameters.get("timestamp")
-    _check(method in _DIGESTS and "sign" in parameters)
+    _check(method in METHODS and "sign" in parameters)
     # The documents name one version, `default`, and allow it to be left blank.
     _check(parameters.get("version", "") in ("", "default"))
     _check(timestamp is None or _MILLISECONDS.fullmatch(timestamp) is not None)

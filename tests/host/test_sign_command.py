@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host import cli, signing
+from host.cloud import aliyun_rules
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 GROUP_KEY = (
@@ -305,7 +306,7 @@ def test_sigv4_when_the_time_is_none_is_refused(
 
 @given(
     st.dictionaries(WORD, TEXT, max_size=6),
-    st.sampled_from(sorted(signing.ALIYUN_METHODS)),
+    st.sampled_from(sorted(aliyun_rules.METHODS)),
     TEXT,
 )
 def test_aliyun_signs_every_parameter_in_order_but_three(
@@ -435,7 +436,7 @@ def test_secret_when_it_is_on_the_command_line_or_nowhere_or_twice_is_a_wrong_us
         (b"\n", "one line"),
         (b"first\nsecond\n", "one line"),
         (b"\xff\xfe", "no UTF-8"),
-        (b"no base64!", "no base64"),
+        (b"no base64!", "the key is not base64"),
     ],
 )
 def test_secret_when_it_is_unusable_is_refused_and_not_repeated(
