@@ -30,7 +30,8 @@ class Curl:
         """Return the command for `url`, several lines; the options are words of the shell."""
         name, _, port = url.split("/")[2].partition(":")
         words = (
-            f"{begin} --connect-to {name}:{port or 443}:{self.address}",
+            begin,
+            f"--connect-to {name}:{port or 443}:{self.address}",
             f"--cacert {_quoted(self.ca)}",
             *options,
             shlex.quote(url),

@@ -87,7 +87,7 @@ def azure(authority: Authority, store: Store, thing: str) -> Service:
     cloud.enroll(alone, pairs[alone].cert_der)
 
     def commands(curl: Curl) -> str:
-        return "\n".join(_azure(curl, cloud, pair, name) for name, pair in pairs.items())
+        return "\n\n".join(_azure(curl, cloud, pair, name) for name, pair in pairs.items())
 
     return Service(f"Azure DPS and IoT Hub: {DPS_HOST}", cloud, commands)
 
