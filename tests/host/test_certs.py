@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from host.certs import LOCAL_HOSTS, Authority, Pair
+from host.certs import LOCAL_HOSTS, Authority, Pair, write_file
 
 HOSTS = (*LOCAL_HOSTS, "*.iot.us-east-1.amazonaws.com")
 
@@ -105,6 +105,13 @@ def test_private_key_when_made_never_stands_open_even_for_a_moment(
     monkeypatch.setattr(os, "open", watching)
     authority.device("sensor-1")
     assert modes == [(0o600, True)] * 2
+
+
+def test_private_key_that_cannot_be_put_in_its_place_leaves_no_copy(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").mkdir()
+    with pytest.raises(OSError):
+        write_file(tmp_path / "key.pem", b"secret", 0o600)
+    assert [file.name for file in tmp_path.iterdir()] == ["key.pem"]
 
 
 def test_file_names_when_made_are_the_documented_ones(authority: Authority) -> None:
