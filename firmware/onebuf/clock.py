@@ -38,6 +38,7 @@ class Clock:
         self.timeout_ms = timeout_ms
         self.port = port
         self.feed = None
+        self._rtc_late = False  # whether rtc is still to be set
         self._base = _UNIX_2020 if self.time.gmtime(0)[0] == 1970 else _BOARD_2020
         s = int(self.time.time()) - self._base
         self._s = s if s > _2025 else -1
@@ -59,6 +60,10 @@ class Clock:
     def now(self) -> int:
         """Unix time in seconds; 0: not set. It takes heap where ints have 31 bits."""
         s = self.seconds()
+        if self._rtc_late:
+            t = self.time.gmtime(s + self._base)
+            self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
+            self._rtc_late = False
         return s + _UNIX_2020 if s >= 0 else 0
 
     def set(self, unix: int, ms: int = 0):
@@ -66,12 +71,11 @@ class Clock:
         self._set(unix - _UNIX_2020, ms)
 
     def _set(self, s, ms):
-        if self.rtc:  # first, because it takes heap, and both are to be right or neither
-            t = self.time.gmtime(s + ms // 1000 + self._base)
-            self.rtc.datetime(t[:3] + t[6:7] + t[3:6] + (0,))
         self._moved = s - self.seconds()
         self._s = s
         self._t = self.time.ticks_add(self.time.ticks_ms(), -ms)
+        self._rtc_late = self.rtc is not None
+        self.now()  # sets it; under heap_lock() a later one will
 
     def sync(self) -> int:
         """Ask the servers until one answers: 0, or the last one's -errno (see sntp).
@@ -87,18 +91,20 @@ class Clock:
 
         It is set by sync() after -EKEYEXPIRED, and by the Date of a response (RFC 9110 section
         6.6.1), reply, that is more than two minutes off. True: the exchange is worth another try.
+        Ask when it has just come: a Date grows old.
         """
+        wrong = False
         try:
             if result == _EKEYEXPIRED:
                 return not self.sync() and abs(self._moved) > _MOVE_S
             a = reply.field(b"date") if result > 0 and self.dates else -1
             s = date(reply.buf, a, a + reply.field_n) if a >= 0 else -1
-            if s >= 0 and abs(s - self.seconds()) > _SKEW_S:
+            wrong = s >= 0 and abs(s - self.seconds()) > _SKEW_S
+            if wrong:
                 self._set(s, 0)
-                return True
         except MemoryError:  # under heap_lock()
             pass
-        return False
+        return wrong
 
 
 def date(buf, a: int, e: int) -> int:

@@ -54,8 +54,6 @@ class Uplink:
         """
         if self.dead_letters:
             self.dead_letters.connect(self)
-        if self.clock and self.result >= 400:  # under a locked heap it could not be asked
-            self.signed &= not self.clock.correct(self.result, self.client.response)
         if self._exchange(None, timeout_ms, True) == _ACCEPTED:
             return 0
         if self.backoff:

@@ -10,8 +10,10 @@ import socket
 import time
 
 import onebuf.sntp as sntp
-from checks import status
+from checks import raises, status
 from onebuf.clock import Clock, date
+from script_transport import REQUEST
+from test_uplink import answer, bodies, exchanges, uplink
 
 _ENXIO = -6
 _ENOMEM = -12
@@ -292,15 +294,48 @@ def test_a_date_that_nobody_vouches_for_corrects_nothing():
     assert c.correct(401, status(401, _DATE)) is True
 
 
-def test_an_rtc_without_memory_is_no_exception_while_correcting():
+def test_an_rtc_without_memory_is_no_exception_while_correcting_and_is_set_later():
     c = at(_2026)
     c.rtc = NoMemory()
     reply = status(401, b"Date: Sat, 21 Nov 2026 11:25:30 GMT\r\n")
-    assert c.correct(401, reply) is False
-    assert 0 <= c.now() - _2026 < 5, "both are right, or neither"
-    c.rtc = None
     assert c.correct(401, reply) is True
+    assert 0 <= c.seconds() + _2020 - _2026 - 600 < 5
+    raises(MemoryError, c.now)
+    c.rtc = RTC()
     assert 0 <= c.now() - _2026 - 600 < 5
+    c.now()
+    assert [date[:6] for date in c.rtc.dates] == [(2026, 11, 21, 5, 11, 25)]
+
+
+def in_uplink(unix, rtc, *events):
+    """An uplink with one record, whose clock says unix; its ticks are told."""
+    u = uplink(list(events) + exchanges(200))
+    u.clock = within(System(), lambda: Clock(servers=()))
+    u.clock.time = System()
+    u.clock.set(unix)
+    u.clock.rtc = rtc
+    u.queue.push(b"x")
+    return u
+
+
+def test_an_uplink_whose_heap_is_locked_corrects_the_clock_and_sets_the_rtc_later():
+    for refused in (401, 403):
+        u = in_uplink(_2026 - 1200, NoMemory(), REQUEST, answer(refused, _DATE))
+        u.connect()
+        assert u.forward() == 0 and u.result == _ENOMEM
+        u.clock.rtc = RTC()
+        assert u.connect() == 0
+        assert u.cloud.heads == [_2026 - 1200, _2026]
+        assert u.clock.rtc.dates == [(2026, 11, 21, 5, 11, 15, 30, 0)]
+        assert u.forward() == 1 and bodies(u) == [b"x", b"x"]
+
+
+def test_the_date_of_a_refusal_does_not_set_the_clock_back_after_the_wait_that_it_asked_for():
+    u = in_uplink(_2026, None, REQUEST, answer(429, b"Retry-After: 3600\r\n" + _DATE))
+    assert u.forward() == 0 and u.wait_ms == 3600000
+    u.clock.time.pass_ms(u.wait_ms)
+    assert u.connect() == 0 and u.forward() == 1
+    assert u.clock.now() == _2026 + 3600
 
 
 class Play:

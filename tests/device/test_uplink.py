@@ -653,14 +653,3 @@ def test_a_wrong_clock_does_not_make_what_is_throttled_be_sent_at_once():
         u.queue.push(b"x")
         assert u.forward() == 0 and bodies(u) == [b"x"]
         assert u.clock.time == 1736945696, "it is right all the same"
-
-
-def test_connect_corrects_the_clock_where_forward_could_not():
-    u = uplink(exchanges(403, 200))
-    u.clock = Clock(1736944496)
-    u.queue.push(b"x")
-    assert u.forward() == 0
-    u.clock.right = 1736945696  # it could not be set under the locked heap, and now it can
-    assert u.connect() == 0
-    assert u.cloud.heads == [1736944496, 1736945696]
-    assert u.forward() == 1
