@@ -159,8 +159,9 @@ class Uplink:
             return _REJECTED
         r = self.result = self.client.request(body, 0, n, timeout_ms)
         reply = self.client.response
-        if r == _EMSGSIZE:  # too long for us, but the cloud has said what becomes of the record
+        if r == _EMSGSIZE:  # too long for us, but its beginning says what becomes of the record
             r = reply.status
+            reply.n = reply.end - reply.off
         if r < 200:
             return _RETRY
         judgement = self.cloud.outcome(reply)

@@ -33,6 +33,7 @@ WITH_CLOCK = {
 }
 
 _EACCES = -13
+_EMSGSIZE = -90
 
 
 def device(**settings):
@@ -496,11 +497,38 @@ def test_a_login_that_is_refused_keeps_the_record_and_backs_off():
         assert requests(u) == [LOGIN] * 3 + [(PATH, [b"one"], b"a")]
 
 
-def test_an_answer_longer_than_the_buffer_is_not_taken_for_good():
-    u = uplink(True, GIVEN % b"one", b'{"code":0,"data":"%s"}' % (b"x" * 500), TAKEN)
+LONG = b',"data":"%s"}' % (b"x" * 500)
+
+
+def test_an_answer_longer_than_the_buffer_is_judged_by_the_code_at_its_beginning():
+    for closes in (True, False):
+        u = uplink(closes, GIVEN % b"one", b'{"code":0' + LONG, TAKEN)
+        u.queue.push(b"a")
+        assert u.forward() == 1 and u.result == _EMSGSIZE
+        assert requests(u) == [LOGIN, (PATH, [b"one"], b"a")], "it is not sent again"
+    answers = (GIVEN % b"one", b'{"code":20001' + LONG, GIVEN % b"two", TAKEN)
+    u = uplink(True, *answers)
     u.queue.push(b"a")
-    assert u.forward() == 0 and len(u.queue) == 1
-    assert u.forward() == 1
+    assert u.forward() == 1 and requests(u)[-1] == (PATH, [b"two"], b"a")
+    u = uplink(True, GIVEN % b"one", b'{"code":10001' + LONG)
+    u.queue.push(b"a")
+    assert u.step() == REJECTED
+
+
+def test_a_login_longer_than_the_buffer_is_one_if_its_token_has_come():
+    u = uplink(True, b'{"code":0,"info":{"token":"one"}' + LONG, TAKEN)
+    u.queue.push(b"a")
+    assert u.connect() == 0 and u.forward() == 1
+    u = uplink(True, b'{"code":0,"a":"%s","info":{"token":"%s"}}' % (b"x" * 200, b"t" * 190))
+    assert u.connect() == _EMSGSIZE
+
+
+def test_an_answer_longer_than_the_buffer_without_a_code_in_it_keeps_the_record():
+    for answer in (b'{"data":"%s","code":0}' % (b"x" * 500), b"<html>" + b" " * 500):
+        u = uplink(True, GIVEN % b"one", answer, TAKEN)
+        u.queue.push(b"a")
+        assert u.forward() == 0 and len(u.queue) == 1
+        assert u.forward() == 1
 
 
 def test_a_record_of_128_kib_is_sent_and_a_longer_one_is_not():

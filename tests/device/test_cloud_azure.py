@@ -277,6 +277,14 @@ def test_a_hub_that_is_not_there_any_more_is_gone_and_the_records_stay():
         assert u.forward() == 0 and cloud.gone and len(u.queue) == 1 and u.rejected == 0
 
 
+def test_a_hub_that_is_not_there_is_gone_also_where_its_page_is_longer_than_the_buffer():
+    cloud = Azure(HUB, "d")
+    page = b"<HTML><BODY><h2>Bad Request - Invalid Hostname</h2>" + b" " * 1000
+    u = uplink(cloud, None, answer(400, page))
+    u.queue.push(b"x")
+    assert u.forward() == 0 and cloud.gone and len(u.queue) == 1 and u.rejected == 0
+
+
 def test_a_request_that_is_refused_is_not_kept_because_the_record_names_a_host():
     cloud = Azure(HUB, "d")
     u = uplink(cloud, None, 400)

@@ -7,8 +7,9 @@ The contract, which tests/device/checks.py checks:
     refresh(head, now)    write the head of the next publishes to head, an http1.Request; now is
                           Unix time in seconds, or 0 where no clock is set. Returns the seconds
                           that the head is good for, 0: for ever
-    outcome(reply)        judge an http1.Response: outcome.ACCEPTED, RETRY, REAUTH or REJECTED. A
-                          cloud that has codes of its own puts the reply's into reply.status
+    outcome(reply)        judge an http1.Response: outcome.ACCEPTED, RETRY, REAUTH or REJECTED; of
+                          one longer than the buffer the content is what has come of it. A cloud
+                          that has codes of its own puts the reply's into reply.status
     login                 None; or octets, after a refresh() that wrote the head of a login: they
                           are its body, and outcome() is asked about its reply first. ACCEPTED, and
                           the next refresh() writes the head of publishes

@@ -33,8 +33,8 @@ class Aliyun:
     ):
         """topic: as with MQTT, "/{product_key}/{device_name}/user/update". All but port are str.
 
-        The client's buffer has to hold the answers, 300 octets, behind the head: one that is cut
-        off has no code, and the record is sent again.
+        The client's buffer has to hold the answers, 300 octets, behind the head: of one that is
+        cut off the beginning is judged, and where that has no code the record is sent again.
 
         signmethod: hmacmd5, hmacsha1 or hmacsha256. ValueError: what the platform would refuse.
         """
