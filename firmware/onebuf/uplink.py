@@ -119,8 +119,9 @@ class Uplink:
 
     def _healed(self, judgement):
         """Whether a new head may help: the credentials are spent, or the clock was wrong."""
-        r = self.result
-        if self.clock and self.clock.correct(r, self.client.response) and (r < 429 or r > 599):
+        reply = self.client.response
+        r = self.result if self.result != _EMSGSIZE else reply.status
+        if self.clock and self.clock.correct(r, reply) and (r < 429 or r > 599):
             judgement = _REAUTH  # else it was not because of the clock
         if judgement == _REAUTH:
             self.signed = False

@@ -338,6 +338,15 @@ def test_the_date_of_a_refusal_does_not_set_the_clock_back_after_the_wait_that_i
     assert u.clock.now() == _2026 + 3600
 
 
+def test_a_refusal_longer_than_the_buffer_corrects_the_clock_as_well():
+    for refused, again in ((401, True), (403, True), (503, False)):
+        reply = b"HTTP/1.1 %d Any\r\n%sContent-Length: 900\r\n\r\n" % (refused, _DATE)
+        u = in_uplink(_2026 - 1200, None, REQUEST, reply + bytes(50))
+        u.client.transport._connections.append(exchanges(200))
+        assert u.forward() == again
+        assert u.clock.now() == _2026
+
+
 class Play:
     """A UDP server with a script: what it says to the request, datagram after datagram.
 
