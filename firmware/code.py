@@ -136,12 +136,14 @@ def run(uplink):
     due = ticks_ms()
     while not readings or n < readings:
         payload = measure(getattr(uplink.queue, "next", n))
-        uplink.queue.push(payload)
+        taken = uplink.queue.push(payload)
         n += 1
         outcome = "kept"
         if ticks_diff(ticks_ms(), due) >= 0:
             outcome = attempt(uplink)
             due = ticks_add(ticks_ms(), uplink.wait_ms)
+        if not taken:  # it is too long, or the flash takes no more
+            outcome = "lost"
         print(str(payload, "utf-8"), outcome + ",", len(uplink.queue), "queued")
         uplink.client.transport.sleep_ms(int(float(get("PERIOD_S", "60")) * 1000))
 

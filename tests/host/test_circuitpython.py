@@ -227,6 +227,19 @@ def test_application_publishes_to_each_cloud_over_tls(
     assert [json.loads(payload)["seq"] for payload in received] == list(range(READINGS))
 
 
+def test_reading_that_the_queue_does_not_take_is_said_to_be_lost(
+    authority: Authority, tmp_path: Path
+) -> None:
+    setup = WAYS["Watson IoT, device"](authority, "dev-0001")
+    with serve(setup.cloud) as served:
+        settings = {**setup.config["settings"], "cloud": "watson", "port": served.port}
+        lay(tmp_path, authority, settings, setup.pair)
+        (tmp_path / "code.py").write_text(PROGRAM.read_text().replace("(2048)", "(9)"))
+        with board(tmp_path, program=Path("code.py")) as device:
+            lines = device.rest()
+    assert len([line for line in lines if line.endswith("} lost, 0 queued")]) == READINGS
+
+
 def test_hmacmd5_is_refused_with_the_hashes_that_there_are(
     authority: Authority, tmp_path: Path
 ) -> None:
