@@ -191,7 +191,7 @@ def run(uplink, config, wifi=None):
     due = time.ticks_ms()
     while not readings or n < readings:
         payload = measure(getattr(uplink.queue, "next", n))
-        uplink.queue.push(payload)
+        taken = uplink.queue.push(payload)
         n += 1
         outcome = "kept"
         if time.ticks_diff(time.ticks_ms(), due) >= 0:
@@ -200,6 +200,8 @@ def run(uplink, config, wifi=None):
                 times.append(us)
             heap += octets
             due = time.ticks_add(time.ticks_ms(), uplink.wait_ms)
+        if not taken:  # it is too long, or the flash takes no more
+            outcome = "lost"
         print(str(payload, "utf-8"), outcome + ",", len(uplink.queue), "queued")
         if not readings:
             times.clear()
@@ -286,12 +288,12 @@ def ready():
 def main():
     try:
         config, wifi, uplink = ready()
+        gc.collect()
+        gc.threshold(-1)  # from here on next to nothing is allocated
+        if not (wifi and wifi.result):
+            print("connect ->", uplink.connect())
     except ValueError as e:
         return print("config.json:", e)
-    gc.collect()
-    gc.threshold(-1)  # from here on next to nothing is allocated
-    if not (wifi and wifi.result):
-        print("connect ->", uplink.connect())
     times, heap = run(uplink, config, wifi)
     uplink.client.close()
     summary = {

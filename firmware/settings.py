@@ -20,10 +20,10 @@ _KINDS = (
 )
 
 
-def read(name):
-    """The settings in the file of that name; then this module's RAM is free again."""
+def read(path):
+    """The settings in that file; then this module's RAM is free again."""
     try:
-        with open(name) as file:
+        with open(path) as file:
             config = json.load(file)
     except OSError as e:
         raise ValueError(str(e))
@@ -36,6 +36,8 @@ def read(name):
     aws = config.get("cloud", "aws") == "aws"
     if aws and config.get("settings", {}).get("port") == 443 and "alpn" not in config:
         raise ValueError("alpn: on port 443 AWS IoT wants x-amzn-http-ca; 8443 needs none")
+    if not isinstance(config.get("clock", {}).get("servers", []), list):
+        raise ValueError("clock: servers: wants a list")  # each letter would be asked as a server
     for name in files(config):
         try:
             os.stat(name)
@@ -63,7 +65,8 @@ def check(name, value):
     for words, kind, names in _KINDS:
         if name in names:
             negative = isinstance(value, int) and value < 0
-            if isinstance(value, kind) and not negative:
+            mixed = isinstance(value, list) and not all(isinstance(each, str) for each in value)
+            if isinstance(value, kind) and not negative and not mixed:
                 return
             raise ValueError("%s: wants %s" % (name, words))
     raise ValueError("%s: there is no such setting" % name)

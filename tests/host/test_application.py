@@ -101,13 +101,16 @@ AZURE = {"cloud": "azure", "clock": {"servers": []}, "settings": {}}
         ("other.der: [Errno 2] ENOENT", {"ca": "other.der"}),
         ("invalid cert", {"ca": "config.json"}),
         ("cert: missing", {"key": "ca.der"}),
+        ("cert: wants a text or a list of texts", {"key": "ca.der", "cert": [1]}),
         ("this runtime has no ALPN; port 8443 needs none", {"alpn": "x-amzn-http-ca"}),
         ("buffer: wants a whole number, 0 or more", {"buffer": -1}),
+        ("head needs more than 100 bytes", {"buffer": 100}),
         ("readings: wants a whole number, 0 or more", {"readings": "all"}),
         ("period_ms: wants a whole number, 0 or more", {"period_ms": 0.5}),
         ("tls: wants true or false", {"tls": "no"}),
         ("tls: the cloud was told otherwise", {"tls": False}),
         ("clock: unexpected keyword argument 'server'", {"clock": {"server": "a"}}),
+        ("clock: servers: wants a list", {"clock": {"servers": "pool.ntp.org"}}),
         ("queue: unexpected keyword argument 'file'", {"queue": {"file": "q"}}),
         ("dead_letters: unexpected keyword argument 'p'", {"dead_letters": {"p": 1}}),
         ("sleep: wants a queue on flash, and forward_every of 1 or more", SLEEP),
@@ -344,6 +347,27 @@ def test_numbers_of_readings_on_flash_go_on_after_a_restart(runtime: str, tmp_pa
         payloads = [message.payload for message in running_cloud.messages()]
     seen = [json.loads(payload)["seq"] for payload in payloads]
     assert len(seen) == len(set(seen)) == 6 and seen == sorted(seen)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_reading_that_the_queue_does_not_take_is_said_to_be_lost(
+    runtime: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "certificates")
+    cloud = WatsonCloud(authority)
+    settings = {**WATSON, "token": cloud.add_device("t", "d")}
+    with serve(cloud) as running_cloud:
+        config = {
+            "cloud": "watson",
+            "settings": {**settings, "port": running_cloud.port},
+            "readings": 2,
+            "period_ms": 1,
+            "queue": {"folder": "queue", "longest": 9},
+        }
+        lay(tmp_path / "device", authority, config)
+        with running(runtime, str(FIRMWARE / "main.py"), tmp_path / "device") as device:
+            lines = device.lines()
+    assert [line.split("} ")[1] for line in lines if "seq" in line] == ["lost, 0 queued"] * 2
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
