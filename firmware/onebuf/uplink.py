@@ -188,9 +188,9 @@ class Uplink:
         s = clock.seconds() if clock else 0
         first = self.queue.first if body is None else -1
         if first < 0 or first != self._peeked or not 0 <= s - self._sealed < _FRESH_S:
-            self._peeked = first
             buf = self.client.room if body is None else body
             self.cloud.sign(self.client.head, buf, n, clock.now() if clock else 0)
+            self._peeked = first
             self._sealed = s
 
     def _write(self):
@@ -202,8 +202,8 @@ class Uplink:
         self._sealed = _NEVER
         life = self.cloud.refresh(self.client.head, clock.now() if clock else 0)
         self._until = s + life * 4 // 5 if clock and life else 0
-        self.signed = True
         self.client.window()
+        self.signed = True
 
     def _hold(self):
         """Not now: Retry-After wins over the backoff, which it leaves as it is."""

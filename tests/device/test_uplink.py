@@ -625,6 +625,37 @@ def test_a_record_that_is_sent_again_is_signed_again():
     assert u.cloud.signed == [(b"one", 1736944496), (b"one", 1736944896)]
 
 
+def once_without_memory(thing, name):
+    """The next call of that method raises MemoryError."""
+    method = getattr(thing, name)
+
+    def fails(*arguments):
+        setattr(thing, name, method)
+        raise MemoryError
+
+    setattr(thing, name, fails)
+
+
+def test_a_record_that_could_not_be_signed_does_not_go_with_the_signature_of_another():
+    u = signing_uplink(200)
+    u.queue.push(b"one")
+    u.connect()
+    u.queue.pop()
+    u.queue.push(b"two")
+    once_without_memory(u.cloud, "sign")
+    assert u.forward() == 0 and u.result == _ENOMEM
+    assert u.forward() == 1
+    assert [body for body, _ in u.cloud.signed] == [b"one", b"two"] and bodies(u) == [b"two"]
+
+
+def test_a_record_is_not_laid_into_the_head_where_memory_was_short_behind_it():
+    u = uplink(exchanges(200))
+    u.queue.push(b"record")
+    once_without_memory(u.client, "window")
+    assert u.forward() == 0 and u.result == _ENOMEM
+    assert u.forward() == 1 and bodies(u) == [b"record"]
+
+
 def test_a_payload_that_publish_is_given_is_signed():
     u = signing_uplink(200)
     assert u.exchange(b"payload", 1000) == ACCEPTED
