@@ -58,7 +58,6 @@ class DeadLetters:
         self._reason = uplink.result
         try:
             room = uplink.client.room
-            uplink.client.response.start(uplink.client.head.n)  # it has no fields from here on
             n = uplink.queue.peek(room)  # its octets were where the answer is now
             self.add(room, max(n, 0), self._reason)
         except MemoryError:

@@ -159,32 +159,3 @@ def test_a_full_disk_takes_no_letter_but_stops_nothing():
         u.queue.push(b"two")
         assert u.forward() == 1 and (u.rejected, len(u.queue)) == (1, 0)
         assert dead.error < 0
-
-
-def test_a_record_kept_at_connect_is_not_read_as_the_fields_of_the_answer():
-    """The record lies where the answer was, whose Date the clock asks for."""
-    with Disk() as disk:
-
-        class Clock:
-            asked = 0
-
-            def seconds(self):
-                return 1000
-
-            def now(self):
-                return 1577836800 + 1000
-
-            def correct(self, result, reply):
-                self.asked += 1
-                return reply.field(b"date") >= 0
-
-        dead = NoHeap(disk.folder + "/dead")
-        dead.times = 1
-        u = uplink(dead, 400, 200)
-        u.clock = Clock()
-        u.queue.push(b"\ndate: " + b"x" * 40)
-        u.queue.push(b"two")
-        assert u.forward() == 0
-        asked = u.clock.asked
-        assert u.connect() == 0 and u.clock.asked > asked
-        assert u.forward() == 1 and u.rejected == 1
