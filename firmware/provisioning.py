@@ -21,6 +21,8 @@ def assignment(config, transport, wifi, buf, clock, make_cloud):
 
     check(config, transport, buf, clock, make_cloud)
     found = load(ASSIGNMENT)
+    if found and found.pop("registration", registration(config)) != registration(config):
+        found = None  # config.json is another device's by now
     backoff = Backoff(2000, 300_000)
     while not found:
         found, wait_s = provision(config, transport, buf, clock, make_cloud)
@@ -70,7 +72,7 @@ def provision(config, transport, buf, clock, make_cloud):
     try:
         found = asked.register()
         make_cloud(config, found)  # refuses what it cannot work with
-        keep(dps, found)
+        keep(dps, dict(found, registration=registration(config)))
         return found, 0
     except dps.ProvisioningError as error:
         print("provisioning:", error)
@@ -80,6 +82,11 @@ def provision(config, transport, buf, clock, make_cloud):
         return None, 0
     finally:
         client.close()
+
+
+def registration(config):
+    """Whose assignment it is."""
+    return "%s/%s" % (config["dps"]["id_scope"], config["dps"]["registration_id"])
 
 
 def keep(dps, found):
