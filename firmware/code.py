@@ -136,14 +136,13 @@ def run(uplink):
     due = ticks_ms()
     while not readings or n < readings:
         payload = measure(getattr(uplink.queue, "next", n))
-        taken = uplink.queue.push(payload)
+        taken = uplink.queue.push(payload)  # not if too long, or if the flash takes no more
         n += 1
         outcome = "kept"
         if ticks_diff(ticks_ms(), due) >= 0:
             outcome = attempt(uplink)
             due = ticks_add(ticks_ms(), uplink.wait_ms)
-        if not taken:  # it is too long, or the flash takes no more
-            outcome = "lost"
+        outcome = outcome if taken else "lost"
         print(str(payload, "utf-8"), outcome + ",", len(uplink.queue), "queued")
         uplink.client.transport.sleep_ms(int(float(get("PERIOD_S", "60")) * 1000))
 

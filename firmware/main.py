@@ -191,7 +191,7 @@ def run(uplink, config, wifi=None):
     due = time.ticks_ms()
     while not readings or n < readings:
         payload = measure(getattr(uplink.queue, "next", n))
-        taken = uplink.queue.push(payload)
+        taken = uplink.queue.push(payload)  # not if too long, or if the flash takes no more
         n += 1
         outcome = "kept"
         if time.ticks_diff(time.ticks_ms(), due) >= 0:
@@ -200,8 +200,7 @@ def run(uplink, config, wifi=None):
                 times.append(us)
             heap += octets
             due = time.ticks_add(time.ticks_ms(), uplink.wait_ms)
-        if not taken:  # it is too long, or the flash takes no more
-            outcome = "lost"
+        outcome = outcome if taken else "lost"
         print(str(payload, "utf-8"), outcome + ",", len(uplink.queue), "queued")
         if not readings:
             times.clear()
@@ -224,8 +223,7 @@ def attempt(uplink, config, wifi=None):
     accepted = -1
     while accepted < 0 or (uplink.result == _ENOMEM and accepted < uplink.accepted):
         accepted = uplink.accepted
-        r = uplink.connect(min(_CONNECT_MS, left(end)))
-        if r >= 0:
+        if uplink.connect(min(_CONNECT_MS, left(end))) >= 0:
             us, octets = forward(uplink, config.get("heap_lock", False), left(end))
             heap += octets
     if wifi and dead(uplink):
