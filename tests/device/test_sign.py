@@ -124,29 +124,30 @@ def test_hashes_that_go_by_name_sign_the_same():
         module.hashlib = hashlib
 
 
-def test_hex_is_laid_where_it_belongs():
-    for make in (bytearray, lambda b: memoryview(bytearray(b))):
-        buf = make(b"." * 10)
-        assert put(b"\x00\xff\x10", buf, 2) == 8
-        assert bytes(buf) == b"..00ff10.."
-        assert put(b"\x00\xff\x10", buf, 4) == 10, "it just fits"
-        assert put(b"", buf, 10) == 10
+def test_hex_and_base64_are_laid_where_they_belong():
+    for base64, text in ((False, b"00ff10"), (True, b"AP8Q")):
+        n = len(text)
+        for make in (bytearray, lambda b: memoryview(bytearray(b))):
+            buf = make(b"." * 10)
+            assert put(b"\x00\xff\x10", buf, 2, base64) == 2 + n
+            assert bytes(buf) == b".." + text + b"." * (8 - n)
+            assert put(b"\x00\xff\x10", buf, 10 - n, base64) == 10, "it just fits"
+            assert put(b"", buf, 10, base64) == 10
 
 
-def test_base64_is_laid_where_it_belongs():
-    # RFC 4648 section 10
-    for text, coded in ((b"", b""), (b"f", b"Zg=="), (b"fo", b"Zm8="), (b"foobar", b"Zm9vYmFy")):
-        buf = bytearray(b"." * 9)
-        assert put(text, buf, 1, base64=True) == 1 + len(coded)
-        assert buf == b"." + coded + b"." * (8 - len(coded))
-    raises(ValueError, put, b"foobar", buf, 2, True)
-    assert buf == b".Zm9vYmFy"
+def test_base64_is_padded_and_has_no_line_end():
+    for data, text in ((b"f", b"Zg=="), (b"fo", b"Zm8="), (b"\xfb\xff", b"+/8=")):
+        buf = bytearray(4)
+        assert put(data, buf, 0, True) == 4 and buf == text
+    buf = bytearray(136)
+    assert put(bytes(100), buf, 0, True) == 136 and b"\n" not in buf
 
 
 def test_what_does_not_fit_is_refused_and_the_buffer_is_as_it_was():
     buf = bytearray(b"." * 10)
-    for off in (5, 10, 11, 1000, -1, -6):
-        raises(ValueError, put, b"abc", buf, off)
+    for base64, n in ((False, 6), (True, 4)):
+        for off in (11 - n, 10, 11, 1000, -1, -n):
+            raises(ValueError, put, b"abc", buf, off, base64)
     assert buf == b"." * 10
 
 

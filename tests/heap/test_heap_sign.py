@@ -61,10 +61,11 @@ def test_a_signature_of_ten_thousand_octets_takes_as_much_as_a_short_one():
     assert taken(lambda: hmac.digest(data)) == taken(lambda: hmac.digest(b""))
 
 
-def test_hex_takes_little_more_than_the_text():
+def test_hex_and_base64_take_little_more_than_the_text():
     buf = bytearray(64)
     digest = bytes(32)
     assert taken(lambda: put(digest, buf, 0)) <= 128 * _WORDS
+    assert taken(lambda: put(digest, buf, 0, True)) <= 128 * _WORDS
 
 
 def test_signing_a_publish_keeps_to_its_budget():
