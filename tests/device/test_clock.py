@@ -472,20 +472,21 @@ def test_the_request_is_a_clients_and_tells_nothing_but_chance():
 
 
 def test_replies_that_are_none_are_passed_over():
+    wrong = _2026 + 86400
     play = Play(
-        good(0, length=0),
-        good(0, length=47),
-        good(0, first=0x23),  # mode 3: a client
-        good(0, first=0x25),  # mode 5: broadcast
-        good(0, first=0x14),  # version 2
-        good(0, first=0x2C),  # version 5
-        good(0, first=0x00),
-        good(0, first=0xE4),  # leap indicator 3
-        good(0, stratum=16),
-        good(0, stratum=255),
-        good(0, origin=bytes(8)),
-        good(0, stratum=0, origin=bytes(8)),  # a kiss-o'-death that somebody forged
-        good(0, other=True),
+        good(wrong, length=0),
+        good(wrong, length=47),
+        good(wrong, first=0x23),  # mode 3: a client
+        good(wrong, first=0x25),  # mode 5: broadcast
+        good(wrong, first=0x14),  # version 2
+        good(wrong, first=0x2C),  # version 5
+        good(wrong, first=0x00),
+        good(wrong, first=0xE4),  # leap indicator 3
+        good(wrong, stratum=16),
+        good(wrong, stratum=255),
+        good(wrong, origin=bytes(8)),
+        good(wrong, stratum=0, origin=bytes(8)),  # a kiss-o'-death that somebody forged
+        good(wrong, other=True),
         None,
         good(_2020 + (1 << 30)),  # 2054
         good(_2020 - 1),

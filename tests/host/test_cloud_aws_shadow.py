@@ -210,11 +210,12 @@ def test_curl_with_a_certificate_when_it_updates_and_gets_reads_the_shadow(
         assert document["state"] == {"reported": {"t": 21.5}} and document["version"] == 1
 
 
+@pytest.mark.parametrize("service", ["iotdata", "iotdevicegateway"])
 def test_curl_with_its_own_sigv4_when_it_publishes_and_updates_is_accepted(
-    authority: Authority, signed: Running
+    authority: Authority, signed: Running, service: str
 ) -> None:
     line = (
-        'curl --silent --aws-sigv4 "aws:amz:us-east-1:iotdata"'
+        f'curl --silent --aws-sigv4 "aws:amz:us-east-1:{service}"'
         ' --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
         f" --connect-to {ENDPOINT}:443:127.0.0.1:{signed.port}"
         f" --cacert {shlex.quote(str(authority.ca_pem))} --request POST"
@@ -234,6 +235,7 @@ def test_curl_with_its_own_sigv4_when_it_publishes_and_updates_is_accepted(
     assert run(hello)["message"] == "OK"
     assert [message.payload for message in signed.messages("topic")] == [b"hello"]
     assert "does not match" in run(hello, "wrong")["message"]
+    assert "scoped" in run(hello.replace(service, "iot-jobs-data"))["message"]
     state = r'--data "{ \"state\": { \"desired\": { \"on\": true } } }"'
     document = run(f'{line} {state} "https://{ENDPOINT}{PATH}?name=cfg"')
     assert document["state"] == {"desired": {"on": True}}
@@ -403,7 +405,7 @@ NODE = "State contains an invalid node"
         (b'{"state":{},"version":true}', "Invalid version"),
         (b'{"state":{},"version":null}', "Invalid version"),
         (b'{"state":{},"clientToken":1}', "Invalid clientToken"),
-        (b'{"state":{},"clientToken":"%s"}' % (b"\xc3\xa9" * 33), "Invalid clientToken"),
+        (b'{"state":{},"clientToken":"%sx"}' % (b"\xc3\xa9" * 32), "Invalid clientToken"),
         (b'{"state":{"delta":{}}}', NODE),
         (b'{"state":{},"metadata":{}}', NODE),
         (b'{"state":{"desired":{"l":[1,null]}}}', NODE),

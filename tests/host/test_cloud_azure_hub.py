@@ -163,6 +163,12 @@ def test_call_without_a_good_token_is_refused(
     assert azure.store.messages() == []
 
 
+def test_signature_whose_plus_is_not_escaped_is_refused(azure: AzureCloud) -> None:
+    signed = next(t for t in (token(ttl=ttl) for ttl in range(3600, 4600)) if "%2B" in t)
+    assert send(azure, Authorization=signed).status == 204
+    assert send(azure, Authorization=signed.replace("%2B", "+")).status == 401
+
+
 def test_token_when_its_time_is_over_is_refused_until_a_new_one_comes(azure: AzureCloud) -> None:
     old = token(ttl=600)
     assert send(azure, Authorization=old).status == 204

@@ -598,6 +598,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "gateway at another organisation": {"user": AS_GATEWAY, "host": ELSEWHERE},
     "gateway without id": {"user": basic(f"g/{ORG}/gwtype", "gwtoken")},
     "gateway with mixed separators": {"user": basic(f"g-{ORG}/gwtype/gw01", "gwtoken")},
+    "gateway with a dash in its type, dashes between": {
+        "user": basic(f"g-{ORG}-gw-type-gw01", "gwtoken")
+    },
     "user with a g and no more": {"user": basic("g", "gwtoken")},
     "device sends a command": {"path": f"{DEVICE}/commands/c"},
     "gateway sends a command": {"path": f"{DEVICE}/commands/c", "user": AS_GATEWAY},
@@ -628,9 +631,16 @@ REFUSED: dict[str, dict[str, Any]] = {
 def test_caller_without_the_right_gets_403_and_nothing_is_kept(
     watson: WatsonCloud, wrong: dict[str, Any]
 ) -> None:
+    watson.add_gateway("gw-type", "gw01", "gwtoken")
     answer = ask(watson, **wrong)
     assert (answer.status, answer.body) == (403, b"")
     assert watson.store.messages() == []
+
+
+def test_method_is_looked_at_before_the_body_and_that_before_the_path(watson: WatsonCloud) -> None:
+    long = b"x" * 131073
+    assert ask(watson, method="GET", body=long).status == 405
+    assert ask(watson, "/", body=long).status == 413
 
 
 def test_token_is_looked_at_last_of_all(watson: WatsonCloud) -> None:

@@ -53,6 +53,11 @@ def test_the_table_of_the_demo_has_its_columns() -> None:
     assert demo.table([]).split() in [line.split() for line in README.splitlines()]
 
 
+def test_the_demo_shows_as_many_ways_to_log_in_as_it_is_said_to() -> None:
+    said = re.search(r"a row for each of (\d+) ways to log in", README)
+    assert said is not None and int(said[1]) == len(demo.WAYS)
+
+
 def test_the_figures_are_those_of_make_size(tmp_path: Path) -> None:
     sizes = size.compile_package(tmp_path)
     ram, modules = size.ram_after_import(tmp_path)
