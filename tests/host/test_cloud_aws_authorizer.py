@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from host.certs import Authority
-from host.cloud.aws import ALPN, ENDPOINT, AWSCloud
+from host.cloud.aws import ENDPOINT, AWSCloud
 from host.cloud.server import Running, serve
 
 NAME = "x-amz-customauthorizer-name"
 SIGNATURE = "x-amz-customauthorizer-signature"
 TOKEN = "device-7 token/+=&%é"
+ALPN = "x-amzn-http-ca"  # PROTOCOLS 1.1
 
 
 @pytest.fixture(scope="module")
