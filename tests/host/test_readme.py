@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from devices import ROOT, RUNTIMES, running
+from devices import FIRMWARE, ROOT, RUNTIMES, running
 
 from host import demo
 from host.certs import Authority
@@ -63,8 +63,15 @@ def test_the_figures_are_those_of_make_size(tmp_path: Path) -> None:
     ram, modules = size.ram_after_import(tmp_path)
     assert number("`.mpy` on flash") == sum(sizes.get(module, 0) for module in modules)
     assert near(number("RAM after import from"), ram)
+    from_source = re.search(r"RAM after import .*\(([\d,]+)\) \|", README)
+    assert from_source is not None
+    source = int(from_source[1].replace(",", ""))
+    assert near(source, size.ram_after_import(FIRMWARE)[0])
     for way, octets in size.ram_by_cloud(tmp_path).items():
         assert near(number(f"{way} |"), octets), (way, octets)
+    with size.emulated_device() as device:
+        assert number("heap held by the open") == size.publish(tmp_path, device, publishes=1).connect
+        assert near(number("smallest heap that"), size.smallest_heap(tmp_path, device))
 
 
 def near(said: int, measured: int) -> bool:
