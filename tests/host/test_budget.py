@@ -20,7 +20,7 @@ from tools import size
 # is what it takes now and may not be passed; DESIGN.md wants 10 KiB and 16 KiB. Of the .mpy six
 # KiB are native code for x86.
 MPY_BUDGET = 20_400
-RAM_BUDGET = 18_880
+RAM_BUDGET = 18_864
 MODULE_BUDGET = 200  # code lines of a device module
 LARGER = {"http1.py": 250}
 FUNCTION_BUDGET = 25  # code lines of a device function

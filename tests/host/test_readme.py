@@ -70,7 +70,9 @@ def test_the_figures_are_those_of_make_size(tmp_path: Path) -> None:
     for way, octets in size.ram_by_cloud(tmp_path).items():
         assert near(number(f"{way} |"), octets), (way, octets)
     with size.emulated_device() as device:
-        assert number("heap held by the open") == size.publish(tmp_path, device, publishes=1).connect
+        assert (
+            number("heap held by the open") == size.publish(tmp_path, device, publishes=1).connect
+        )
         assert near(number("smallest heap that"), size.smallest_heap(tmp_path, device))
 
 
