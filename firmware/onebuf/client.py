@@ -92,17 +92,14 @@ class Client:
         """
         if n < 0:
             n = len(body) - off if body is not None else 0
-        head = self.head
-        h = head.n
-        room = len(self.buf) - h
-        if len(self.room) != room:
+        if len(self.room) + self.head.n != len(self.buf):
             self.window()
-        if not h or not room or (body is None and n > room):
+        if not self.head.n or not len(self.room) or (body is None and n > len(self.room)):
             raise ValueError("no head, or no room behind it")
-        if n != head.content_length:
-            head.length(n)
+        if n != self.head.content_length:
+            self.head.length(n)
         self._done = 0
-        self._first = self._total = h + n
+        self._first = self._total = self.head.n + n
         self._body = None
         if body is not None:
             self._lay(body, off, n)
@@ -111,7 +108,7 @@ class Client:
         self._kept = self._state == _OPEN and self.transport.readinto(self._one) == 0
         if not self._kept:
             self.close()
-        self.response.start(h, head.method == b"HEAD", sink)
+        self.response.start(self.head.n, self.head.method == b"HEAD", sink)
         self._state = _SENDING if self._kept else _OPENING
 
     def poll(self) -> int:

@@ -158,8 +158,14 @@ class Uplink:
         if not 0 <= n <= self.cloud.max_payload:
             self.result = _E2BIG
             return _REJECTED
-        r = self.result = self.client.request(body, 0, n, timeout_ms)
-        reply = self.client.response
+        self.result = self.client.request(body, 0, n, timeout_ms)
+        return self._judged(self.result, self.client.response)
+
+    def _judged(self, r, reply):
+        """The outcome of an exchange that ended with r.
+
+        A function of its own: a frame of more than eleven words would be taken from the heap.
+        """
         if r == _EMSGSIZE:  # too long for us, but its beginning says what becomes of the record
             r = reply.status
             reply.n = reply.end - reply.off
