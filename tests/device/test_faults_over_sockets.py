@@ -92,8 +92,12 @@ def held():
 
 def test_no_descriptor_and_no_heap_is_lost_whichever_call_goes_wrong():
     sweep()
-    before = held()
-    assert sweep() > _GROWTH // 16
-    after = held()
-    assert after[0] == before[0]
-    assert after[1] - before[1] < _GROWTH
+    grown = _GROWTH
+    for _ in range(3):  # the collector takes stale words on the stack for references, now and then
+        if grown >= _GROWTH:
+            before = held()
+            assert sweep() > _GROWTH // 16
+            after = held()
+            assert after[0] == before[0]
+            grown = after[1] - before[1]
+    assert grown < _GROWTH, grown
