@@ -1,13 +1,14 @@
 """Alibaba Cloud: the token in a file, which outlives a reset."""
 
 import os
+import random
 
 from checks import check_cloud, raises, status
 from onebuf.cloud.aliyun_kept import CLOUD, KeptAliyun
 from onebuf.http1 import Request
 from onebuf.outcome import ACCEPTED, REAUTH, RETRY
 
-FILE = "test_token"
+FILE = "/tmp/onebuf-token-%08x" % random.getrandbits(32)  # several runs share the machine
 TOKEN = b"6944e5bfb92e4d4ea3918d1eda3942f6"
 KEPT = b"pk/device " + TOKEN
 GIVEN = b'{"code":0,"info":{"token":"%s"}}'

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 
 from checks import raises
 from onebuf.client import Client
@@ -16,7 +17,7 @@ OPERATION = "5.506603669bd3e2bf.b3602f8f-76fe-4341-9214-bb6cfb891b8a"
 GROUP_KEY = (
     "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw=="
 )
-FILE = "test_azure_dps.json"
+FILE = "/tmp/onebuf-dps-%08x.json" % random.getrandbits(32)  # several runs share the machine
 _EMSGSIZE = -90
 _ECONNREFUSED = -111
 _ETIMEDOUT = -110
